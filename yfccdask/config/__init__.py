@@ -1,0 +1,32 @@
+"""One YAML file -> frozen, validated objects."""
+
+from yfccdask.config.loading import PRESETS, load_config, parse_config
+from yfccdask.config.network import image_field, network_geometry
+from yfccdask.config.schema import (
+    Config,
+    DenseLayer,
+    Layer,
+    Lcn,
+    Learning,
+    LocalLayer,
+    Preprocessing,
+    Whitening,
+)
+from yfccdask.config.text import config_to_yaml
+
+__all__ = [
+    "PRESETS",
+    "Config",
+    "DenseLayer",
+    "Layer",
+    "Lcn",
+    "Learning",
+    "LocalLayer",
+    "Preprocessing",
+    "Whitening",
+    "config_to_yaml",
+    "image_field",
+    "load_config",
+    "network_geometry",
+    "parse_config",
+]

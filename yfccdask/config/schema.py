@@ -1,0 +1,174 @@
+"""What a configuration may say: frozen, validated objects; every key carries its own text."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Positive: TypeAlias = Annotated[int, Field(ge=1)]
+PositiveReal: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative: TypeAlias = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share: TypeAlias = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
+
+
+class Section(BaseModel):
+    """A part of the configuration: no key beyond the ones named, nothing changes later."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+
+
+class Images(Section):
+    """The images of the store that a run may train on."""
+
+    size: Positive = 300
+    """Height and width in pixels; must be the store's."""
+    channels: Positive = 3
+    """Channels per pixel (3 for RGB, 1 for grey); must be the store's."""
+    dtype: Literal["uint8", "uint16"] = "uint8"
+    """Type of a stored value; must be the store's."""
+
+
+class Batching(Section):
+    """How images are grouped for training."""
+
+    data_block: Positive = 960
+    """Images per data block, which is one visit of every weight chunk; must be the store's."""
+    mini_batch: Positive = 192
+    """Images per mini-batch, which is one update of the weights; must divide data_block."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> Batching:
+        if self.data_block % self.mini_batch:
+            raise ValueError(
+                f"expected data_block to be a multiple of mini_batch, found {self.data_block} "
+                f"and {self.mini_batch}"
+            )
+        return self
+
+
+class Whitening(Section):
+    """ZCA of sampled patches, whose central pixel's rows become one filter over the image."""
+
+    patch: Positive = 17
+    """Height and width of the sampled patches and of the filter, in pixels; odd."""
+    floor: NonNegative = 0.1
+    """Added to every eigenvalue, as a share of the mean eigenvalue: small values amplify noise."""
+    samples: Positive = 100_000
+    """Patches that the filter is fitted on."""
+
+    @model_validator(mode="after")
+    def _odd(self) -> Whitening:
+        if self.patch % 2 == 0:
+            raise ValueError(f"expected an odd patch, so that it has a centre, found {self.patch}")
+        return self
+
+
+class Preprocessing(Section):
+    """What happens to the stored pixels before layer 1, on the fly."""
+
+    contrast_floor: NonNegative = 0.0392156862745098
+    """Added to each image's deviation before the division, as a share of full scale (10/255)."""
+    whitening: Whitening | None = Whitening()
+    """The whitening filter; null for none."""
+
+
+class Lcn(Section):
+    """Local contrast normalisation of a layer's output (Jarrett et al. 2009)."""
+
+    window: Positive = 15
+    """Height and width of the Gaussian window in pixels; odd."""
+    mode: Literal["valid", "same"] = "valid"
+    """valid trims 2 * (window - 1) pixels over its two passes; same re-weights the edges."""
+    spread: PositiveReal | None = None
+    """Standard deviation of the Gaussian in pixels; null for a quarter of the window."""
+    floor: PositiveReal = 1.0e-4
+    """Least divisor, in units of the layer's output."""
+
+    @model_validator(mode="after")
+    def _odd(self) -> Lcn:
+        if self.window % 2 == 0:
+            raise ValueError(f"expected an odd window, so that it has a centre, found {self.window}")
+        return self
+
+
+class Learning(Section):
+    """How a layer learns; sigma below is its input_deviation."""
+
+    sparsity: NonNegative = 0.1
+    """lambda, the weight of the sparsity term (not of the reconstruction, as in Le et al. 2011)."""
+    epsilon: PositiveReal = 0.01
+    """Smoothing of the sparsity term near 0, in units of sigma^2."""
+    input_deviation: PositiveReal = 0.1
+    """sigma: the field that enters the layer is scaled once to this standard deviation."""
+    rate: NonNegative = 0.005
+    """First learning rate of the weights, in units of 1/sigma^2; falls linearly to 0."""
+    alpha_rate: NonNegative = 0.1
+    """First learning rate of alpha, in units of (1 - momentum) / E||x||^2; falls likewise."""
+    offset_rate: NonNegative = 0.1
+    """First learning rate of the offset, in units of 1 - momentum; falls likewise."""
+    momentum: Share = 0.9
+    """mu: what is kept of the momentum at every mini-batch."""
+    alpha: PositiveReal = 1.0
+    """The scale of the code (one per position) at the start."""
+    passes: Positive = 1
+    """Times that the layer sees the whole store."""
+
+
+class LocalLayer(Learning):
+    """An untied, locally connected layer: a grid of positions, each with its own weights."""
+
+    kind: Literal["local"] = "local"
+    """local, or dense for one position over the whole field."""
+    window: Positive = 16
+    """Pixels that a position reads, per dimension."""
+    stride: Positive = 4
+    """Pixels between neighbouring positions."""
+    units: Positive = 384
+    """K, rows of every position's weights: tile height * tile width * maps."""
+    tile: Annotated[tuple[Positive, Positive], Field(strict=False)] = (4, 4)
+    """Output pixels that every position writes."""
+    lcn: Lcn | None = Lcn()
+    """Normalisation of the output; null for none."""
+
+
+class DenseLayer(Learning):
+    """A dense layer: one position whose window is the whole field."""
+
+    kind: Literal["dense"]
+    """local, or dense for one position over the whole field."""
+    units: Positive = 4096
+    """K, rows of the weights."""
+    leaf: Positive = 16_384
+    """Inputs per leaf: sums over inputs are taken per leaf, then up one tree (changes bits)."""
+
+
+Layer: TypeAlias = Annotated[LocalLayer | DenseLayer, Field(discriminator="kind")]
+
+
+class Engine(Section):
+    """How the work is cut; nothing here changes a single bit of the result."""
+
+    chunk: Annotated[tuple[Positive, Positive], Field(strict=False)] | None = None
+    """Rows and columns of positions per weight chunk; null lets the planner choose."""
+    chunk_leaves: Positive | None = None
+    """Leaves per chunk of a dense layer; null lets the planner choose."""
+    blocks_in_flight: Positive = 2
+    """Data blocks whose tasks may be under way at once."""
+
+
+class Config(Section):
+    """A whole run: what is trained, on what, and how."""
+
+    version: Literal[1] = 1
+    """Version of this format."""
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    """Seed of the initial weights, the order of the blocks and the whitening's sample."""
+    dtype: Literal["float32", "float64"] = "float32"
+    """Type of weights, momenta and fields."""
+    images: Images = Images()
+    batching: Batching = Batching()
+    preprocessing: Preprocessing = Preprocessing()
+    layers: Annotated[tuple[Layer, ...], Field(min_length=1, strict=False)]
+    """The layers, from the image upwards."""
+    engine: Engine = Engine()

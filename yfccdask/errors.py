@@ -1,0 +1,51 @@
+"""Every error that yfccdask raises on purpose, in one tree.
+
+Each message says what was expected, what was found and what to do. The command line turns
+these into one red line and an exit code; anything else is a bug and keeps its traceback.
+"""
+
+
+class YfccdaskError(Exception):
+    """Base class: catch this to catch everything that yfccdask raises on purpose."""
+
+    exit_code = 1
+
+
+class ConfigError(YfccdaskError):
+    """A configuration has an unknown key, a wrong type or a value that cannot be."""
+
+    exit_code = 2
+
+
+class GeometryError(ConfigError):
+    """Windows, strides and tiles that do not cover a field exactly."""
+
+
+class DataError(YfccdaskError):
+    """Images, stores or samples that are missing, damaged or do not fit."""
+
+
+class SamplesUnavailable(DataError):
+    """The sample photographs could not be fetched from the package index."""
+
+
+class StoreError(DataError):
+    """A block store that is absent, incomplete, of another version or does not fit."""
+
+
+class RunError(YfccdaskError):
+    """A run folder that exists already, is absent, or holds no commit."""
+
+
+class DamagedCommit(RunError):
+    """A commit whose files do not agree with its manifest."""
+
+
+class Diverged(RunError):
+    """Training met an objective that is not finite."""
+
+
+class PlanRefused(YfccdaskError):
+    """What was asked for does not fit the machine; nothing was started."""
+
+    exit_code = 3

@@ -1,0 +1,18 @@
+"""Integers only: how fields, windows, positions, tiles, chunks and leaves fit together."""
+
+from yfccdask.geometry.layers import LayerGeometry, NetworkGeometry, dense_layer, local_layer
+from yfccdask.geometry.leaves import leaf_ranges, tree_fold, tree_nodes
+from yfccdask.geometry.rectangles import Field, Rectangle, partition
+
+__all__ = [
+    "Field",
+    "LayerGeometry",
+    "NetworkGeometry",
+    "Rectangle",
+    "dense_layer",
+    "leaf_ranges",
+    "local_layer",
+    "partition",
+    "tree_fold",
+    "tree_nodes",
+]

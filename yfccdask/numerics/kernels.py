@@ -1,0 +1,118 @@
+"""The elementwise parts of a step, compiled: everything between the matrix products.
+
+Sums over elements may be reassociated into vector lanes (``reassoc``): the order is then fixed by
+the array's shape and the CPU's instruction set, both of which a run records. Scalars come in the
+arrays' own dtype, so that nothing is promoted.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+Array = Any
+_FAST = {"reassoc", "contract", "nsz"}
+
+
+@njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
+def code_terms(z: Array, alpha: Any, sparsity: Any, epsilon: Any, s: Array, slope: Array) -> float:
+    """Fill the code ``s = alpha z`` and ``slope = sparsity s / sqrt(s^2 + epsilon)``.
+
+    All arrays are (image, unit). Returns the sum of ``sqrt(s^2 + epsilon)`` in float64.
+    """
+    total = 0.0
+    for i in range(z.shape[0]):
+        row = 0.0
+        for j in range(z.shape[1]):
+            value = alpha * z[i, j]
+            magnitude = np.sqrt(value * value + epsilon)
+            s[i, j] = value
+            slope[i, j] = sparsity * value / magnitude
+            row += magnitude
+        total += row
+    return total
+
+
+@njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
+def residual_terms(r: Array, x: Array, offset: Array, by_offset: Array) -> float:
+    """Turn the reconstruction in ``r`` into the residual ``r + offset - x``, in place.
+
+    ``r`` and ``x`` are (image, input); ``by_offset`` (input,) receives ``sum r`` over the images.
+    Returns the sum of ``r^2`` in float64.
+    """
+    by_offset[:] = 0
+    total = 0.0
+    for i in range(r.shape[0]):
+        row = 0.0
+        for j in range(r.shape[1]):
+            value = r[i, j] + offset[j] - x[i, j]
+            r[i, j] = value
+            by_offset[j] += value
+            row += value * value
+        total += row
+    return total
+
+
+@njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
+def code_gradient(h: Array, slope: Array, z: Array, alpha: Any, s: Array, scaled: Array) -> float:
+    """Fill ``scaled = alpha g`` with ``g = 2 h + slope`` and double ``s``, for the outer product.
+
+    ``h = r W^T``; all arrays are (image, unit). Returns ``sum g z`` in float64.
+    """
+    total = 0.0
+    for i in range(h.shape[0]):
+        row = 0.0
+        for j in range(h.shape[1]):
+            g = h[i, j] + h[i, j] + slope[i, j]
+            row += g * z[i, j]
+            scaled[i, j] = alpha * g
+            s[i, j] = s[i, j] + s[i, j]
+        total += row
+    return total
+
+
+@njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
+def descend_rows(
+    w: Array, m: Array, gradient: Array, decay: Any, share: Any, rate: Any, scale: Array
+) -> None:
+    """In place: ``m <- decay m + share gradient``, ``w <- scale w - rate m``; all (unit, input).
+
+    ``scale`` (unit,) is what rows are still to be multiplied by (1 where they are of unit norm).
+    """
+    for k in range(w.shape[0]):
+        factor = scale[k]
+        for j in range(w.shape[1]):
+            step = decay * m[k, j] + share * gradient[k, j]
+            m[k, j] = step
+            w[k, j] = factor * w[k, j] - rate * step
+
+
+@njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
+def squared_norms(w: Array, out: Array) -> None:
+    """``out[k] = sum_j w[k, j]^2``, summed in float64."""
+    for k in range(w.shape[0]):
+        total = 0.0
+        for j in range(w.shape[1]):
+            value = np.float64(w[k, j])
+            total += value * value
+        out[k] = total
+
+
+@njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
+def descend_and_normalise(
+    w: Array, m: Array, gradient: Array, decay: Any, share: Any, rate: Any
+) -> None:
+    """In place: one step of descent on (unit, input), then every row scaled to unit norm."""
+    for k in range(w.shape[0]):
+        total = w.dtype.type(0)
+        for j in range(w.shape[1]):
+            step = decay * m[k, j] + share * gradient[k, j]
+            m[k, j] = step
+            value = w[k, j] - rate * step
+            w[k, j] = value
+            total += value * value
+        factor = w.dtype.type(1) / np.sqrt(total)
+        for j in range(w.shape[1]):
+            w[k, j] *= factor
