@@ -15,7 +15,9 @@ Share: TypeAlias = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 class Section(BaseModel):
     """A part of the configuration: no key beyond the ones named, nothing changes later."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True
+    )
 
 
 class Images(Section):
@@ -88,7 +90,9 @@ class Lcn(Section):
     @model_validator(mode="after")
     def _odd(self) -> Lcn:
         if self.window % 2 == 0:
-            raise ValueError(f"expected an odd window, so that it has a centre, found {self.window}")
+            raise ValueError(
+                f"expected an odd window, so that it has a centre, found {self.window}"
+            )
         return self
 
 

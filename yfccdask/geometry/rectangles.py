@@ -80,9 +80,7 @@ class Rectangle:
 
     def grown(self, halo: int, within: Rectangle) -> Rectangle:
         """The rectangle with ``halo`` more on every side, clipped to ``within``."""
-        wide = Rectangle(
-            self.top - halo, self.bottom + halo, self.left - halo, self.right + halo
-        )
+        wide = Rectangle(self.top - halo, self.bottom + halo, self.left - halo, self.right + halo)
         return wide.overlap(within)
 
     def positions(self) -> Iterator[tuple[int, int]]:

@@ -99,7 +99,7 @@ def _smooth_columns(plane: Array, weights: Array, first: Array) -> Array:
 def _window_weights(
     taps: Array, centres: tuple[int, int], domain: tuple[int, int], origin: int, dtype: Any
 ) -> tuple[Array, Array]:
-    """Each centre's taps within ``domain``, adding up to 1, and its first index after ``origin``."""
+    """Each centre's taps within ``domain``, adding up to 1, and its first index from ``origin``."""
     radius = len(taps) // 2
     weights = np.zeros((centres[1] - centres[0], len(taps)))
     first = np.zeros(len(weights), np.int64)

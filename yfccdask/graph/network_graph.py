@@ -1,0 +1,85 @@
+"""The field that enters a layer: images forward through every layer below it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import dask.array as da
+import numpy as np
+from dask._task_spec import List, Task, TaskRef
+
+from yfccdask.geometry import LayerGeometry
+from yfccdask.geometry.rectangles import spans
+from yfccdask.graph.contrast_graph import normalise_block
+from yfccdask.graph.pieces import array_from_tasks
+from yfccdask.graph.state_chunks import StateChunks
+from yfccdask.graph.visits import forward_block
+from yfccdask.numerics.contrast import ContrastWindow
+from yfccdask.numerics.fields import deviation_of, row_moments
+
+
+class Forward(NamedTuple):
+    """A trained layer as its successors see it."""
+
+    states: StateChunks
+    scale: float
+    window: ContrastWindow | None
+    floor: float
+
+
+def layer_input(name: str, preprocessed: da.Array, below: Sequence[Forward], rows: int) -> da.Array:
+    """The field of a block that enters the layer above ``below``.
+
+    Parameters
+    ----------
+    name : str
+        Unique per run and block.
+    preprocessed : dask array (image, y, x, channel)
+    below : sequence of Forward
+        The layers to go through, from the image upwards.
+    rows : int
+        Images per BLAS call, the mini-batch.
+    """
+    field = preprocessed
+    for number, layer in enumerate(below):
+        field = normalised_output(f"{name}-layer{number + 1}", layer, field, rows)
+    return field
+
+
+def normalised_output(name: str, layer: Forward, field: da.Array, rows: int) -> da.Array:
+    """A layer's output field for a block, after its LCN."""
+    output = forward_block(f"forward-{name}", layer.states, field, layer.scale, rows)
+    if layer.window is None:
+        return output
+    geometry = layer.states.layout.layer
+    bands = band_rows(geometry, len(layer.states.layout.rows))
+    return normalise_block(f"normalised-{name}", output, layer.window, layer.floor, bands)
+
+
+def band_rows(layer: LayerGeometry, bands: int) -> tuple[int, ...]:
+    """Rows of the normalised field per band, for about as many bands as weight chunks."""
+    height = layer.normalised.height
+    return tuple(stop - start for start, stop in spans(height, -(-height // bands)))
+
+
+def field_deviation(name: str, field: da.Array) -> da.Array:
+    """The standard deviation of a whole field over a block, in float64, as a scalar Dask array.
+
+    Row by row, chunk by chunk, in an order that the field's chunks decide; bands of whole rows
+    give the same bits however they are cut.
+    """
+    parts = f"moments-{name}"
+    tasks = {}
+    for i in range(field.numblocks[1]):
+        for j in range(field.numblocks[2]):
+            key = (parts, i, j)
+            tasks[key] = Task(key, row_moments, TaskRef((field.name, 0, i, j, 0)))
+    every = List(*(TaskRef(key) for key in tasks))
+    tasks[(name,)] = Task((name,), whole_deviation, every)
+    return array_from_tasks(name, tasks, [field], (), np.float64)
+
+
+def whole_deviation(moments: list[np.ndarray]) -> np.float64:
+    """Task: the deviation from all chunks' row moments."""
+    return np.float64(deviation_of(np.concatenate(moments)))

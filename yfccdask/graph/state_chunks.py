@@ -1,0 +1,183 @@
+"""A layer's weights, offsets, alphas and momenta as one collection of immutable chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import dask.array as da
+import numpy as np
+from dask._task_spec import Task, TaskRef
+from dask.base import DaskMethodsMixin
+from dask.highlevelgraph import HighLevelGraph
+from dask.threaded import get as threaded_get
+
+from yfccdask.geometry import Layout
+from yfccdask.graph.pieces import array_from_tasks
+from yfccdask.numerics import counter_random, local_visits
+from yfccdask.numerics.local_visits import State
+
+
+class Chunk(NamedTuple):
+    """One chunk as it lies in a worker's memory: its state, and the costs of its last visit."""
+
+    state: State
+    costs: np.ndarray
+
+
+def with_no_costs(state: State) -> Chunk:
+    """A chunk that has not been visited yet."""
+    return Chunk(state, np.zeros((0, *state.alpha.shape, 2)))
+
+
+class StateChunks(DaskMethodsMixin):
+    """A Dask collection of `Chunk`, one per chunk of a `Layout`.
+
+    Rebinding a name to a newer collection is all that "updating the weights" means; an older one
+    that is still referred to keeps its values.
+    """
+
+    __dask_scheduler__ = staticmethod(threaded_get)
+
+    def __init__(self, graph: HighLevelGraph, name: str, layout: Layout, dtype: Any) -> None:
+        self.graph, self.name, self.layout, self.dtype = graph, name, layout, np.dtype(dtype)
+
+    def __dask_graph__(self) -> HighLevelGraph:
+        return self.graph
+
+    def __dask_keys__(self) -> list[Any]:
+        return [(self.name, *index) for index in self.layout.indices()]
+
+    def __dask_layers__(self) -> tuple[str, ...]:
+        return (self.name,)
+
+    def __dask_tokenize__(self) -> str:
+        return self.name
+
+    def __dask_postcompute__(self) -> tuple[Callable[..., Any], tuple[()]]:
+        return list, ()
+
+    def __dask_postpersist__(self) -> tuple[Callable[..., StateChunks], tuple[()]]:
+        return self._rebuild, ()
+
+    def _rebuild(self, graph: Mapping[Any, Any], rename: Any = None) -> StateChunks:
+        layer = HighLevelGraph.from_collections(self.name, dict(graph), dependencies=())
+        return StateChunks(layer, self.name, self.layout, self.dtype)
+
+    def __repr__(self) -> str:
+        return f"<StateChunks {self.name}: {len(self.__dask_keys__())} chunks>"
+
+    @property
+    def weights(self) -> da.Array:
+        """W, dims (grid_y, grid_x, unit, input)."""
+        return self.part("weights")
+
+    def part(self, field: str) -> da.Array:
+        """One of the six arrays of `State`, as a Dask array over the same chunks."""
+        layer, layout = self.layout.layer, self.layout
+        grid = (layout.rows, layout.columns)
+        units = ((layer.units,),) if field.startswith("weights") else ()
+        inputs = () if field.startswith("alpha") else (layout.inputs,)
+        name = f"{field}-{self.name}"
+        keep = [index for index in layout.indices() if inputs or index[2] == 0]
+        tasks = {
+            (key := (name, *index[:2], *(0 for _ in units), *index[2 : 2 + len(inputs)])): Task(
+                key, take_part, TaskRef((self.name, *index)), field
+            )
+            for index in keep
+        }
+        return array_from_tasks(name, tasks, [self], (*grid, *units, *inputs), self.dtype)
+
+    def costs(self) -> da.Array:
+        """Costs of the last visit (mini_batch, grid_y, grid_x, 2); mini-batches of unknown number.
+
+        A dense layer's chunks carry the same costs; the first one's are taken.
+        """
+        layout, name = self.layout, f"costs-{self.name}"
+        tasks = {
+            (key := (name, 0, *index[:2], 0)): Task(key, take_costs, TaskRef((self.name, *index)))
+            for index in layout.indices()
+            if index[2] == 0
+        }
+        chunks = ((np.nan,), layout.rows, layout.columns, (2,))
+        return array_from_tasks(name, tasks, [self], chunks, np.float64)
+
+
+def take_part(chunk: Chunk, field: str) -> np.ndarray:
+    """Task: one array out of a chunk's state."""
+    return getattr(chunk.state, field)
+
+
+def take_costs(chunk: Chunk) -> np.ndarray:
+    """Task: the costs of a chunk's last visit."""
+    return chunk.costs
+
+
+def state_chunks(
+    name: str, layout: Layout, tasks: Mapping[Any, Task], dependencies: list[Any], dtype: Any
+) -> StateChunks:
+    """A collection from one task per chunk, keyed ``(name, grid row, grid column, input)``."""
+    graph = HighLevelGraph.from_collections(name, dict(tasks), dependencies=dependencies)
+    return StateChunks(graph, name, layout, dtype)
+
+
+def initial_chunks(
+    name: str, layout: Layout, *, seed: int, layer: int, alpha: float, dtype: Any
+) -> StateChunks:
+    """The state before training: the same bits for every layout.
+
+    Rows of a dense layer are normalised over all inputs, so its chunks first add up their
+    integers' squares, which is exact in any order.
+    """
+    tasks: dict[Any, Task] = {}
+    squares = f"squares-{name}"
+    for index in layout.indices():
+        key, positions = (name, *index), layout.positions(*index[:2])
+        if not layout.layer.dense:
+            numbers = position_numbers(layout, index)
+            arguments = (seed, layer, numbers, layout.layer.units, layout.layer.inputs)
+            tasks[key] = Task(key, make_local, *arguments, alpha, dtype)
+            continue
+        part = (squares, index[2])
+        where = (seed, layer, layout.layer.units, layout.inputs_of(index[2]))
+        tasks[part] = Task(part, make_squares, *where)
+        others = [TaskRef((squares, k)) for k in range(len(layout.leaves))]
+        tasks[key] = Task(key, make_dense, *where, alpha, dtype, *others)
+        assert positions.area == 1
+    return state_chunks(name, layout, tasks, [], dtype)
+
+
+def position_numbers(layout: Layout, index: tuple[int, int, int]) -> np.ndarray:
+    """The numbers of a chunk's positions, row by row over the whole grid, (grid_y, grid_x)."""
+    rows, columns = layout.positions(*index[:2]).slices
+    whole = np.arange(layout.layer.positions).reshape(layout.layer.grid)
+    return whole[rows, columns]
+
+
+def make_local(
+    seed: int, layer: int, numbers: np.ndarray, units: int, inputs: int, alpha: float, dtype: Any
+) -> Chunk:
+    """Task: the initial chunk of a local layer."""
+    state = local_visits.initial_state(seed, layer, numbers, units, inputs, alpha, dtype)
+    return with_no_costs(state)
+
+
+def make_squares(seed: int, layer: int, units: int, inputs: tuple[int, int]) -> np.ndarray:
+    """Task: the squares of a dense chunk's rows, as integers."""
+    integers = counter_random.random_integers(seed, layer, 0, units, inputs)
+    return counter_random.row_squares(integers)
+
+
+def make_dense(
+    seed: int,
+    layer: int,
+    units: int,
+    inputs: tuple[int, int],
+    alpha: float,
+    dtype: Any,
+    *squares: np.ndarray,
+) -> Chunk:
+    """Task: the initial chunk of a dense layer, from all chunks' squares."""
+    integers = counter_random.random_integers(seed, layer, 0, units, inputs)
+    weights = counter_random.unit_rows(integers, sum(squares), dtype)
+    return with_no_costs(local_visits.fresh_state(weights[None, None], alpha))

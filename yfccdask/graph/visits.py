@@ -1,0 +1,155 @@
+"""A block's visit of a layer: one pure task per weight chunk, and the forward pass likewise.
+
+A task is given the few chunks of the field that its windows touch, stitches them, and returns fresh
+chunks. A dense layer in one chunk is visited by one task too; in several chunks every mini-batch
+takes three tasks per chunk and three sums up one tree (`yfccdask.graph.dense_graph`).
+"""
+
+from __future__ import annotations
+
+import dask.array as da
+import numpy as np
+from dask._task_spec import Task, TaskRef
+
+from yfccdask.geometry import Layout, Rectangle
+from yfccdask.graph.dense_graph import dense_forward_tasks, dense_train_tasks
+from yfccdask.graph.pieces import array_from_tasks, pieces_of
+from yfccdask.graph.state_chunks import Chunk, StateChunks, state_chunks
+from yfccdask.numerics import dense_visits, local_visits
+from yfccdask.numerics.fields import stitch
+from yfccdask.numerics.local_visits import Objective, Rates, Windows
+
+
+def train_block(
+    name: str,
+    states: StateChunks,
+    field: da.Array,
+    scale: float,
+    objective: Objective,
+    rates: tuple[Rates, ...],
+    images: int,
+) -> StateChunks:
+    """A layer's states after training on the first ``images`` of a block.
+
+    Parameters
+    ----------
+    name : str
+        Of the new collection; unique per run, layer, pass and block.
+    states : StateChunks
+    field : dask array (image, y, x, map)
+        The layer's input field for the block.
+    scale : float
+        What brings the field to the layer's set deviation.
+    objective : Objective
+    rates : tuple of Rates
+        One per whole mini-batch.
+    images : int
+        Images in the whole mini-batches.
+    """
+    layout = states.layout
+    if layout.layer.dense and len(layout.leaves) > 1:
+        tasks = dense_train_tasks(name, states, field, scale, objective, rates, images)
+        return state_chunks(name, layout, tasks, [states, field], states.dtype)
+    tasks = {}
+    for index in layout.indices():
+        region = layout.region(index)
+        pieces, places = pieces_of(field, region)
+        reference, where = TaskRef((states.name, *index)), (places, region, images, scale)
+        key = (name, *index)
+        if layout.layer.dense:
+            leaf = layout.layer.leaf
+            tasks[key] = Task(key, visit_dense, reference, pieces, *where, leaf, objective, rates)
+        else:
+            windows = windows_of(layout)
+            tasks[key] = Task(
+                key, visit_local, reference, pieces, *where, windows, objective, rates
+            )
+    return state_chunks(name, layout, tasks, [states, field], states.dtype)
+
+
+def windows_of(layout: Layout) -> Windows:
+    """A layer's windows as its kernels want them."""
+    return Windows(layout.layer.window, layout.layer.stride)
+
+
+def visit_local(
+    chunk: Chunk,
+    pieces: list[np.ndarray],
+    places: tuple[Rectangle, ...],
+    region: Rectangle,
+    images: int,
+    scale: float,
+    windows: Windows,
+    objective: Objective,
+    rates: tuple[Rates, ...],
+) -> Chunk:
+    """Task: train a chunk of positions on a block."""
+    field = stitch(pieces, places, region)[:images]
+    state, costs = local_visits.train_visit(chunk.state, field, scale, windows, objective, rates)
+    return Chunk(state, costs)
+
+
+def visit_dense(
+    chunk: Chunk,
+    pieces: list[np.ndarray],
+    places: tuple[Rectangle, ...],
+    region: Rectangle,
+    images: int,
+    scale: float,
+    leaf: int,
+    objective: Objective,
+    rates: tuple[Rates, ...],
+) -> Chunk:
+    """Task: train a dense layer that is one chunk on a block."""
+    field = stitch(pieces, places, region)[:images]
+    state, costs = dense_visits.train_dense_visit(chunk.state, field, scale, leaf, objective, rates)
+    return Chunk(state, costs)
+
+
+def forward_block(
+    name: str, states: StateChunks, field: da.Array, scale: float, rows: int
+) -> da.Array:
+    """A layer's output field for a block: ``s = alpha W x`` as tiles, before LCN.
+
+    Parameters
+    ----------
+    name : str
+    states : StateChunks
+    field : dask array (image, y, x, map)
+    scale : float
+    rows : int
+        Images per BLAS call, the mini-batch.
+
+    Returns
+    -------
+    dask array (image, y, x, map)
+    """
+    layout, images = states.layout, field.shape[0]
+    output = layout.output
+    chunks = ((images,), output.rows, output.columns, (output.maps,))
+    if layout.layer.dense:
+        tasks = dense_forward_tasks(name, states, field, scale, rows)
+        return array_from_tasks(name, tasks, [states, field], chunks, states.dtype)
+    tasks = {}
+    for index in layout.indices():
+        region = layout.region(index)
+        pieces, places = pieces_of(field, region)
+        reference, key = TaskRef((states.name, *index)), (name, 0, *index[:2], 0)
+        how = (scale, windows_of(layout), layout.layer.tile, rows)
+        tasks[key] = Task(key, forward_local, reference, pieces, places, region, *how)
+    return array_from_tasks(name, tasks, [states, field], chunks, states.dtype)
+
+
+def forward_local(
+    chunk: Chunk,
+    pieces: list[np.ndarray],
+    places: tuple[Rectangle, ...],
+    region: Rectangle,
+    scale: float,
+    windows: Windows,
+    tile: tuple[int, int],
+    rows: int,
+) -> np.ndarray:
+    """Task: a chunk's part of the output field (image, y, x, map)."""
+    field = stitch(pieces, places, region)
+    return local_visits.forward_visit(chunk.state, field, scale, windows, tile, rows)
