@@ -38,6 +38,7 @@ class StateChunks(DaskMethodsMixin):
     """
 
     __dask_scheduler__ = staticmethod(threaded_get)
+    __dask_optimize__ = None
 
     def __init__(self, graph: HighLevelGraph, name: str, layout: Layout, dtype: Any) -> None:
         self.graph, self.name, self.layout, self.dtype = graph, name, layout, np.dtype(dtype)

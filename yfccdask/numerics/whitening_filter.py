@@ -39,14 +39,31 @@ def normalise_contrast(
     return images.astype(dtype) * gain.astype(dtype)[:, None, None, None] + shift
 
 
-def fit_whitening(patches: Array, floor: float) -> Array:
+def sample_patches(images: Array, corners: Array, patch: int) -> Array:
+    """Square patches (patch, y, x, channel) cut out of images (image, y, x, channel).
+
+    ``corners`` (patch, 3) are image, top and left of each.
+    """
+    return np.stack([images[i, y : y + patch, x : x + patch] for i, y, x in corners])
+
+
+def second_moment(patches: Array) -> Array:
+    """``sum x x^T`` over flattened patches, float64 (D, D)."""
+    flat = patches.reshape(len(patches), -1).astype(np.float64)
+    return flat.T @ flat
+
+
+def whitening_filter(moment: Array, patch: int, floor: float) -> Array:
     """The centre of the ZCA transform of sampled patches, as a filter over images.
 
     Parameters
     ----------
-    patches : array (patch, y, x, channel)
-        Contrast-normalised, *without* removing each patch's mean: the filter will see images
-        whose patches keep theirs, and a fit that removed them would diverge there.
+    moment : array (D, D)
+        Mean of ``x x^T`` over contrast-normalised patches, D = patch * patch * channel, *without*
+        removing each patch's mean: the filter will see images whose patches keep theirs, and a
+        fit that removed them would diverge there.
+    patch : int
+        Height and width of the patches.
     floor : float
         Added to every eigenvalue, as a share of the mean eigenvalue.
 
@@ -58,13 +75,12 @@ def fit_whitening(patches: Array, floor: float) -> Array:
     ----------
     ZCA: Bell and Sejnowski 1997. The reading of whitening on whole images is this project's.
     """
-    height, width, channels = patches.shape[1:]
-    flat = patches.reshape(len(patches), -1).astype(np.float64)
-    values, vectors = np.linalg.eigh(flat.T @ flat / len(flat))
+    channels = len(moment) // (patch * patch)
+    values, vectors = np.linalg.eigh(moment)
     gain = 1.0 / np.sqrt(np.maximum(values, 0) + floor * values.mean())
-    centre = ((height // 2) * width + width // 2) * channels
+    centre = ((patch // 2) * patch + patch // 2) * channels
     rows = (vectors[centre : centre + channels] * gain) @ vectors.T
-    return rows.reshape(channels, height, width, channels).transpose(1, 2, 3, 0).copy()
+    return rows.reshape(channels, patch, patch, channels).transpose(1, 2, 3, 0).copy()
 
 
 def reflect_border(images: Array, halo: int) -> Array:

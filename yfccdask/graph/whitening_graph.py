@@ -1,0 +1,87 @@
+"""What the whitening filter is fitted on: patches sampled from a few blocks, as one moment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dask.array as da
+import numpy as np
+from dask._task_spec import List, Task, TaskRef
+
+from yfccdask.backend import use_one_blas_thread
+from yfccdask.geometry import Rectangle
+from yfccdask.graph.images import ContrastScale
+from yfccdask.graph.pieces import array_from_tasks, field_layout, pieces_of
+from yfccdask.numerics.fields import stitch
+from yfccdask.numerics.whitening_filter import normalise_contrast, sample_patches, second_moment
+
+
+def patch_moment(
+    name: str,
+    blocks: list[tuple[da.Array, da.Array]],
+    contrast: ContrastScale,
+    patch: int,
+    samples: int,
+    seed: int,
+) -> da.Array:
+    """The mean of ``x x^T`` over patches sampled evenly from blocks, added in block order.
+
+    Parameters
+    ----------
+    name : str
+    blocks : list of (images, moments)
+        Blocks (image, y, x, channel) and their images' mean and deviation (image, 2).
+    contrast : ContrastScale
+    patch : int
+        Height and width of a patch.
+    samples : int
+        Patches in all.
+    seed : int
+
+    Returns
+    -------
+    dask array (D, D) of float64, D = patch * patch * channel
+    """
+    count = -(-samples // len(blocks))
+    tasks, dependencies = {}, []
+    for number, (images, moments) in enumerate(blocks):
+        whole = field_layout(images).whole
+        pieces, places = pieces_of(images, whole)
+        key = (f"patches-{name}", number)
+        reference = TaskRef((moments.name, 0, 0))
+        how = (contrast, patch, count, (seed, number))
+        tasks[key] = Task(key, block_moment, pieces, reference, places, whole, *how)
+        dependencies += [images, moments]
+    inputs = patch * patch * blocks[0][0].shape[3]
+    every = List(*(TaskRef(key) for key in tasks))
+    tasks[(name, 0, 0)] = Task((name, 0, 0), mean_moment, every, count * len(blocks))
+    return array_from_tasks(name, tasks, dependencies, ((inputs,), (inputs,)), np.float64)
+
+
+def block_moment(
+    pieces: list[np.ndarray],
+    moments: np.ndarray,
+    places: tuple[Rectangle, ...],
+    whole: Rectangle,
+    contrast: ContrastScale,
+    patch: int,
+    count: int,
+    seed: tuple[int, int],
+) -> np.ndarray:
+    """Task: ``sum x x^T`` over ``count`` patches of one block."""
+    use_one_blas_thread()
+    images, rng = stitch(pieces, places, whole), np.random.default_rng(seed)
+    limits = np.array([len(images), whole.height - patch + 1, whole.width - patch + 1])
+    corners = rng.integers(limits, size=(count, 3))
+    used, corners[:, 0] = np.unique(corners[:, 0], return_inverse=True)
+    means, deviations = moments[used, 0], moments[used, 1]
+    fields = normalise_contrast(images[used], means, deviations, *contrast, np.float32)
+    return second_moment(sample_patches(fields, corners, patch))
+
+
+def mean_moment(sums: list[np.ndarray], samples: int) -> np.ndarray:
+    """Task: the mean over all blocks' patches, added in block order."""
+    total: Any = np.zeros_like(sums[0])
+    for part in sums:
+        total += part
+    return total / samples

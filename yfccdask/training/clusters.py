@@ -1,0 +1,58 @@
+"""Where the work runs: an embedded local cluster, or a scheduler that is there already."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import dask
+from distributed import Client, LocalCluster
+
+TRAINING_SETTINGS = {
+    "distributed.scheduler.work-stealing": False,  # a moved chunk is a moved model
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.target": False,
+    "distributed.comm.timeouts.connect": "60s",
+}
+
+
+@dataclass(frozen=True)
+class ClusterRequest:
+    """What was asked for: an address or a scheduler file, or workers of one's own.
+
+    ``workers`` are single-threaded processes; ``memory`` is per worker, as Dask reads it.
+    """
+
+    scheduler: str | None = None
+    scheduler_file: str | None = None
+    workers: int | None = None
+    memory: str | None = None
+    processes: bool = True
+
+
+@asynccontextmanager
+async def connect(request: ClusterRequest) -> AsyncIterator[Client]:
+    """An asynchronous client of the cluster that was asked for; an embedded one ends with it."""
+    if request.scheduler or request.scheduler_file:
+        options = {"address": request.scheduler, "scheduler_file": request.scheduler_file}
+        named = {key: value for key, value in options.items() if value}
+        async with Client(asynchronous=True, set_as_default=False, **named) as client:
+            yield client
+        return
+    with dask.config.set(TRAINING_SETTINGS):
+        async with (
+            LocalCluster(
+                n_workers=request.workers or dask.system.CPU_COUNT,
+                threads_per_worker=1,
+                processes=request.processes,
+                memory_limit=request.memory or "auto",
+                host="127.0.0.1",
+                protocol="tcp",
+                dashboard_address="127.0.0.1:0",
+                asynchronous=True,
+                silence_logs=30,
+            ) as cluster,
+            Client(cluster, asynchronous=True, set_as_default=False) as client,
+        ):
+            yield client
