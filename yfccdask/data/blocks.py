@@ -36,18 +36,7 @@ GROUP, STATUS = "images.zarr", "status.parquet"
 
 @dataclass(frozen=True)
 class Layout:
-    """What fixes the shape of a store and of its files.
-
-    Attributes
-    ----------
-    block_size : int
-        Images per data block.
-    size : int
-        Height and width of an image in pixels.
-    channels : int
-    dtype : str
-        "uint8" or "uint16".
-    """
+    """What fixes a store's files: images per block, pixels per side, channels and dtype."""
 
     block_size: int
     size: int
@@ -208,11 +197,10 @@ class BlockStore:
 
     def _facts(self) -> dict[str, str]:
         shape = f"{self.size} x {self.size} x {self.channels} {self.dtype}"
-        blocks = f"{self.blocks} of up to {self.block_size}"
         return {
             "path": self.path,
             "images": f"{self.images:,}, each {shape}",
-            "blocks": blocks,
+            "blocks": f"{self.blocks} of up to {self.block_size}",
             "digest": self.digest[:16],
         }
 
@@ -392,7 +380,10 @@ def _attributes(folder: Path) -> dict[str, Any]:
     """Read a store's attributes, or say what lies there instead."""
     path = folder / GROUP / "zarr.json"
     if path.is_file():
-        return json.loads(path.read_text(encoding="utf-8")).get("attributes", {})
+        try:
+            return json.loads(path.read_text(encoding="utf-8")).get("attributes", {})
+        except ValueError as error:
+            raise StoreError(f"expected JSON in {path}, found damage: ingest again") from error
     found = "something else" if folder.exists() else "nothing"
     if folder.with_name(f"{folder.name}.partial").exists():
         found = "an unfinished one beside it (.partial): run the same ingest again to finish it"

@@ -163,11 +163,11 @@ def decode_batch(
 ) -> list[tuple[str, str, int, int]]:
     """Decode some (id, path) into one array on disk; return (reason, SHA-256, width, height).
 
-    A batch that was finished before is not decoded again.
+    A batch that an earlier ingest has finished is not decoded again.
     """
-    listed = Path(staging, f"part-{number:05d}.json")
-    if listed.is_file():
-        return [tuple(row) for row in json.loads(listed.read_text())]
+    listed, asked = Path(staging, f"part-{number:05d}.json"), repr((files, cut))
+    if listed.is_file() and (found := json.loads(listed.read_text()))["asked"] == asked:
+        return [tuple(row) for row in found["rows"]]
     rows, images = [], []
     for identity, path in files:
         digest = ""
@@ -183,7 +183,8 @@ def decode_batch(
     if images:
         squares = np.concatenate(images)
         replace_file(listed.with_suffix(".npy"), lambda stream: np.save(stream, squares))
-    replace_file(listed, lambda stream: stream.write(json.dumps(rows).encode()))
+    text = json.dumps({"asked": asked, "rows": rows})
+    replace_file(listed, lambda stream: stream.write(text.encode()))
     return rows
 
 
@@ -254,6 +255,16 @@ def count_categories(files: pd.DataFrame) -> dict[str, int]:
     """Count the files without an image by the category of the reason, most frequent first."""
     reasons = (reason.split(":")[0] for reason in files["reason"] if reason)
     return dict(Counter(reasons).most_common())
+
+
+def refuse_none(files: pd.DataFrame) -> None:
+    """Raise a DataError that lists the reasons if no file gave an image."""
+    if (files["reason"] != "").all():
+        text = ", ".join(f"{count} x {name}" for name, count in count_categories(files).items())
+        raise DataError(
+            f"expected at least one image among {len(files)} files, found none ({text}): "
+            "nothing was written, choose another folder or a smaller size"
+        )
 
 
 def _generator(identity: str, seed: int) -> np.random.Generator:

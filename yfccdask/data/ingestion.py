@@ -27,7 +27,7 @@ from dask._task_spec import Task
 from dask.base import get_scheduler
 from dask.system import CPU_COUNT
 from dask.threaded import get as threaded_get
-from distributed import Client, Future, as_completed
+from distributed import Client, as_completed
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from yfccdask.data.blocks import (
@@ -40,15 +40,25 @@ from yfccdask.data.blocks import (
     open_store,
     store_digest,
 )
-from yfccdask.data.decoding import Cut, count_categories, decode_batch, moments, store_order
-from yfccdask.data.sources import STAGING, ids_digest, listed, partial_store, printable
+from yfccdask.data.decoding import (
+    Cut,
+    count_categories,
+    decode_batch,
+    moments,
+    refuse_none,
+    store_order,
+)
+from yfccdask.data.sources import (
+    STAGING,
+    array_status,
+    files_status,
+    ids_digest,
+    listed,
+    partial_store,
+)
 from yfccdask.errors import DataError, StoreError
 
 MOMENTS = (("mean", "float32"), ("deviation", "float32"))
-STATUS_COLUMNS = (
-    *("id", "source", "outcome", "reason", "images", "block", "index"),
-    *("source_digest", "width", "height", "credit", "licence"),
-)
 TEXTS = ("image_id", "credit", "licence")
 LIBRARIES = ("yfccdask", "pillow", "numpy", "zarr")
 BATCH_FILES, BATCH_BYTES = 32, 64 * 2**20
@@ -116,9 +126,11 @@ def ingest(
     StoreError
         Something else, or a store of another request, is at ``store``.
     """
-    path, cut = _absolute(store), Cut(size, channels, crops_per_image, seed)
+    path, cut = Path(os.path.abspath(store)), Cut(size, channels, crops_per_image, seed)
     layout = Layout(block_size, size, channels, "uint8")
     manifest, described = listed(source)
+    if path.is_relative_to(described):
+        raise DataError(f"expected a store outside the folder {described}, found {path}")
     request = {
         "kind": "ingest",
         "source": described,
@@ -130,10 +142,10 @@ def ingest(
     }
     if path.exists():
         return _reused(path, request)
-    tell = on_progress or _silent
+    tell = on_progress or (lambda done, total, text: None)
     with partial_store(path, request) as partial:
         files = _decode_all(manifest, partial / STAGING, cut, client, tell)
-        _refuse_none(files)
+        refuse_none(files)
         crops = store_order(files, cut)
         create_arrays(partial, layout, len(crops), request)
         blocks = list(_block_calls(partial, layout, files, crops, cut))
@@ -141,7 +153,7 @@ def ingest(
         for number, digest in run_tasks(client, "write-block", gather_block, blocks):
             digests[number] = digest
             tell(len(files), len(files), f"wrote {len(digests)} of {len(blocks)} blocks")
-        status = _status(files, crops, cut, layout)
+        status = files_status(files, crops, block_size)
         finish(partial, layout, [digests[b] for b in range(len(blocks))], status)
     return _report(open_store(path), reused=False)
 
@@ -173,7 +185,7 @@ def write_store(
     StoreError
         The path is taken, or the array's shape or dtype cannot be.
     """
-    folder, shape = _absolute(path), images.shape
+    folder, shape = Path(os.path.abspath(path)), images.shape
     if len(shape) != 4 or shape[1] != shape[2] or 0 in shape:
         raise StoreError(f"expected square images as (image, y, x, channel), found shape {shape}")
     layout, count = Layout(block_size, shape[1], shape[3], np.dtype(images.dtype).name), shape[0]
@@ -194,7 +206,7 @@ def write_store(
             rows = slice(start, start + block_size)
             labels = {name: values[rows] for name, values in texts.items()}
             digests.append(write_block(str(partial), b, np.asarray(images[rows]), labels))
-        finish(partial, layout, digests, _array_status(texts, layout))
+        finish(partial, layout, digests, array_status(texts, layout.size, block_size))
     return open_store(folder)
 
 
@@ -202,11 +214,9 @@ def gather_block(
     partial: str, b: int, parts: np.ndarray, rows: np.ndarray, texts: dict[str, list[str]]
 ) -> str:
     """Collect a block's images, ``rows`` of the ``parts``, and write it; return its digest."""
-    images = None
+    images = np.empty((len(rows), *_writable(partial, "images").shape[1:]), np.uint8)
     for number in np.unique(parts).tolist():
         decoded = np.load(Path(partial, STAGING, f"part-{number:05d}.npy"), mmap_mode="r")
-        if images is None:
-            images = np.empty((len(rows), *decoded.shape[1:]), decoded.dtype)
         here = parts == number
         images[here] = decoded[rows[here]]
     return write_block(partial, b, images, texts)
@@ -214,15 +224,22 @@ def gather_block(
 
 def write_block(root: str, b: int, images: np.ndarray, texts: dict[str, Sequence[str]]) -> str:
     """Write block ``b``, (n, y, x, channel), and what goes with it; return its SHA-256."""
-    group = zarr.open_group(Path(root, GROUP), mode="r+")
-    start = b * group["images"].shards[0]
+    target = _writable(root, "images")
+    start = b * target.shards[0]
     rows = slice(start, start + len(images))
-    group["images"][rows] = images
-    for name in TEXTS:
-        group[name][rows] = np.array(texts[name], dtype=object)
-    group["mean"][rows], group["deviation"][rows] = moments(images)
+    target[rows] = images
+    mean, deviation = moments(images)
+    named = {name: np.array(texts[name], dtype=object) for name in TEXTS}
+    for name, values in {**named, "mean": mean, "deviation": deviation}.items():
+        _writable(root, name)[rows] = values
     plain = np.ascontiguousarray(images, dtype=images.dtype.newbyteorder("<"))
     return hashlib.sha256(plain).hexdigest()
+
+
+def _writable(root: str | Path, name: str) -> Any:
+    """Open an array such that zeros are written too: Zarr would leave their chunks out."""
+    array = zarr.open_array(Path(root, GROUP, name), mode="r+", zarr_format=3)
+    return array.with_config({"write_empty_chunks": True})  # `config=` above would be ignored
 
 
 def create_arrays(partial: Path, layout: Layout, images: int, request: dict[str, Any]) -> None:
@@ -231,7 +248,7 @@ def create_arrays(partial: Path, layout: Layout, images: int, request: dict[str,
     attributes = {
         "format": FORMAT,
         "format_version": VERSION,
-        **{name: getattr(layout, name) for name in ("block_size", "size", "channels", "dtype")},
+        **asdict(layout),
         **{name: request[name] for name in ("seed", "crops_per_image", "source")},
         "request": request,
         "versions": {name: version(name) for name in LIBRARIES},
@@ -239,12 +256,14 @@ def create_arrays(partial: Path, layout: Layout, images: int, request: dict[str,
     }
     group = zarr.create_group(partial / GROUP, attributes=attributes)
     blocks = -(-images // layout.block_size)
-    shape = (images, *layout.shard[1:])
-    dimensions = ("image", "y", "x", "channel")
-    shards = {"chunks": layout.chunk, "shards": layout.shard, "compressors": [Crc32cCodec()]}
-    options = {"filters": [], "fill_value": 0, "config": {"write_empty_chunks": True}}
     group.create_array(
-        "images", shape=shape, dtype=layout.dtype, dimension_names=dimensions, **shards, **options
+        "images",
+        shape=(images, *layout.shard[1:]),
+        dtype=layout.dtype,
+        chunks=layout.chunk,
+        shards=layout.shard,
+        compressors=[Crc32cCodec()],
+        dimension_names=("image", "y", "x", "channel"),
     )
     for name, dtype in (*((name, "string") for name in TEXTS), *MOMENTS):
         _array(group, name, images, dtype, layout.block_size)
@@ -256,9 +275,9 @@ def finish(partial: Path, layout: Layout, digests: list[str], status: pd.DataFra
     """Write what is known only once every block lies there: counts, digests and the status."""
     images, step = int(status["images"].sum()), layout.block_size
     counts = [min(step, images - start) for start in range(0, images, step)]
+    _writable(partial, "block_images")[:] = np.array(counts, dtype=np.int32)
+    _writable(partial, "block_digest")[:] = np.array(digests, dtype=object)
     group = zarr.open_group(partial / GROUP, mode="r+")
-    group["block_images"][:] = np.array(counts, dtype=np.int32)
-    group["block_digest"][:] = np.array(digests, dtype=object)
     group.update_attributes({"digest": store_digest(layout, counts, digests)})
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Consolidated metadata", category=UserWarning)
@@ -274,32 +293,38 @@ def run_tasks(
     Only so many tasks are in flight as keep the workers busy.
     """
     prefix = f"{name}-{uuid.uuid4().hex}"
-    numbered = enumerate(calls)
-    if client is None:
-        get = get_scheduler() or threaded_get
-        while wave := list(islice(numbered, 4 * CPU_COUNT)):
-            tasks = [Task((prefix, number), function, *call) for number, call in wave]
-            results = get({task.key: task for task in tasks}, [task.key for task in tasks])
-            yield from zip((number for number, _ in wave), results, strict=True)
+    if client is not None:
+        yield from _run_through(client, prefix, function, calls)
         return
-    room = max(4, 2 * sum(client.nthreads().values()))
-    numbers = {}
+    get, numbered = get_scheduler() or threaded_get, enumerate(calls)
+    while wave := list(islice(numbered, 4 * CPU_COUNT)):
+        tasks = [Task((prefix, number), function, *call) for number, call in wave]
+        results = get({task.key: task for task in tasks}, [task.key for task in tasks])
+        yield from zip((number for number, _ in wave), results, strict=True)
 
-    def start() -> list[Future]:
-        fresh = []
-        for number, call in islice(numbered, room - len(numbers)):
+
+def _run_through(
+    client: Client, prefix: str, function: Callable[..., Any], calls: list[tuple[Any, ...]]
+) -> Iterator[tuple[int, Any]]:
+    """Keep at most twice as many tasks in flight as the workers have threads."""
+    room = max(4, 2 * sum(client.nthreads().values()))
+    numbered = enumerate(calls)
+    flying: dict[Any, int] = {}
+
+    def start() -> list[Any]:
+        for number, call in islice(numbered, room - len(flying)):
             future = client.submit(function, *call, key=(prefix, number), pure=False)
-            numbers[future] = number
-            fresh.append(future)
-        return fresh
+            flying[future] = number
+        return list(flying)
 
     try:
         ended = as_completed(start(), with_results=True)
         for future, result in ended:
-            yield numbers.pop(future), result
-            ended.update(start())
+            yield flying.pop(future), result
+            known = set(flying)
+            ended.update([fresh for fresh in start() if fresh not in known])
     finally:
-        client.cancel(list(numbers))
+        client.cancel(list(flying))
 
 
 def _decode_all(
@@ -323,15 +348,6 @@ def _decode_all(
     return pd.concat([files, found], axis=1).assign(part=np.arange(len(files)) // step)
 
 
-def _refuse_none(files: pd.DataFrame) -> None:
-    if (files["reason"] != "").all():
-        text = ", ".join(f"{count} x {name}" for name, count in count_categories(files).items())
-        raise DataError(
-            f"expected at least one image among {len(files)} files, found none ({text}): "
-            "nothing was written, choose another folder or a smaller size"
-        )
-
-
 def _block_calls(
     partial: Path, layout: Layout, files: pd.DataFrame, crops: pd.DataFrame, cut: Cut
 ) -> Iterator[tuple[Any, ...]]:
@@ -346,43 +362,15 @@ def _block_calls(
         yield str(partial), b, here["part"].to_numpy(), here["row"].to_numpy(), texts
 
 
-def _status(files: pd.DataFrame, crops: pd.DataFrame, cut: Cut, layout: Layout) -> pd.DataFrame:
-    """One row per file that was seen, sorted by id; ``index`` is the row of its crop 0."""
-    good = (files["reason"] == "").to_numpy()
-    index = np.full(len(files), -1, dtype=np.int64)
-    first = (crops["crop"] == 0).to_numpy()
-    index[crops["file"][first]] = np.flatnonzero(first)
-    found = files.assign(
-        source=[printable(path) for path in files["source"]],
-        outcome=np.where(good, "written", "skipped"),
-        images=np.where(good, cut.crops, 0),
-        index=index,
-        block=np.where(good, index // layout.block_size, -1),
-    )
-    return found[list(STATUS_COLUMNS)].sort_values("id", ignore_index=True)
-
-
-def _array_status(texts: dict[str, list[str]], layout: Layout) -> pd.DataFrame:
-    """One row per image of an array."""
-    index = np.arange(len(texts["image_id"]))
-    known = {"id": texts["image_id"], "credit": texts["credit"], "licence": texts["licence"]}
-    numbers = {"images": 1, "index": index, "block": index // layout.block_size}
-    fixed = {"source": "", "outcome": "written", "reason": "", "source_digest": ""}
-    shape = {"width": layout.size, "height": layout.size}
-    return pd.DataFrame({**known, **numbers}).assign(**fixed, **shape)[list(STATUS_COLUMNS)]
-
-
 def _array(group: zarr.Group, name: str, length: int, dtype: str, chunk: int) -> None:
     """Create an array of one value per image or per block."""
-    compressors = [ZstdCodec(level=3), Crc32cCodec()]
     group.create_array(
         name,
         shape=(length,),
         dtype=dtype,
         chunks=(chunk,),
-        compressors=compressors,
+        compressors=[ZstdCodec(level=3), Crc32cCodec()],
         dimension_names=("block" if name.startswith("block_") else "image",),
-        config={"write_empty_chunks": True},
     )
 
 
@@ -412,11 +400,3 @@ def _report(store: BlockStore, reused: bool) -> IngestReport:
         reasons=count_categories(files),
         reused=reused,
     )
-
-
-def _absolute(path: str | os.PathLike[str]) -> Path:
-    return Path(os.path.abspath(path))
-
-
-def _silent(done: int, total: int, text: str) -> None:
-    """Report progress to nobody."""

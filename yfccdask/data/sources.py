@@ -1,4 +1,4 @@
-"""Files: which photographs there are, and how a folder is written whole or not at all.
+"""Files: which photographs there are, what became of them, and folders that are whole or absent.
 
 A manifest is a `pandas.DataFrame` with one row per file and the columns of `COLUMNS`. Listing
 happens here, once, and never inside a task; ingest asks nothing else of a source.
@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 import pandas as pd
 
 from yfccdask.data.durable import publish, write_text
@@ -28,6 +29,10 @@ except ImportError:  # no locks where the system has none
     fcntl = None  # type: ignore[assignment]
 
 CREDITS = "CREDITS.tsv"
+STATUS_COLUMNS = (
+    *("id", "source", "outcome", "reason", "images", "block", "index"),
+    *("source_digest", "width", "height", "credit", "licence"),
+)
 REQUEST, LOCK, STAGING = "request.json", "lock", "staging"
 COLUMNS = ("id", "source", "credit", "licence")
 CREDIT_COLUMNS = ("file", "package", "version", "path", "licence", "credit")
@@ -102,6 +107,43 @@ def _checked(manifest: pd.DataFrame) -> pd.DataFrame:
     if (whole["id"] == "").any():
         raise DataError("expected an id for every file in the manifest, found an empty one")
     return whole.astype(object).sort_values("id", ignore_index=True)
+
+
+def files_status(files: pd.DataFrame, crops: pd.DataFrame, block_size: int) -> pd.DataFrame:
+    """Say what became of every file, one row each, sorted by id.
+
+    Parameters
+    ----------
+    files : pandas.DataFrame
+        A manifest with the columns reason ("" if written), source_digest, width and height.
+    crops : pandas.DataFrame
+        One row per image in the store's order, with columns file and crop. A file's ``index``
+        is the row of its crop 0.
+    block_size : int
+        Images per data block.
+    """
+    good = (files["reason"] == "").to_numpy()
+    index = np.full(len(files), -1, dtype=np.int64)
+    first = (crops["crop"] == 0).to_numpy()
+    index[crops["file"][first]] = np.flatnonzero(first)
+    found = files.assign(
+        source=[printable(path) for path in files["source"]],
+        outcome=np.where(good, "written", "skipped"),
+        images=np.bincount(crops["file"], minlength=len(files)),
+        index=index,
+        block=np.where(good, index // block_size, -1),
+    )
+    return found[list(STATUS_COLUMNS)].sort_values("id", ignore_index=True)
+
+
+def array_status(texts: dict[str, list[str]], size: int, block_size: int) -> pd.DataFrame:
+    """Say of every image of an array that it was written, one row each."""
+    index = np.arange(len(texts["image_id"]))
+    known = {"id": texts["image_id"], "credit": texts["credit"], "licence": texts["licence"]}
+    numbers = {"images": 1, "index": index, "block": index // block_size}
+    fixed = {"source": "", "outcome": "written", "reason": "", "source_digest": ""}
+    shape = {"width": size, "height": size}
+    return pd.DataFrame({**known, **numbers}).assign(**fixed, **shape)[list(STATUS_COLUMNS)]
 
 
 def replace_file(path: Path, write: Callable[[IO[bytes]], object]) -> None:

@@ -84,5 +84,4 @@ def make_tile(
     field = normalise_contrast(images, moments[:, 0], moments[:, 1], *contrast, dtype)
     if whitening is None:
         return field
-    field = np.pad(field, ((0, 0), *edges, (0, 0)), mode="reflect")
-    return filter_images(field, whitening)
+    return filter_images(field, whitening, edges)

@@ -14,6 +14,10 @@ TRAINING_SETTINGS = {
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.target": False,
     "distributed.comm.timeouts.connect": "60s",
+    # Dask trims freed memory at once by default, which also switches glibc's own adjustment off:
+    # every buffer over 128 kB is then mapped and faulted in again at each use.
+    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 1 << 30,
+    "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 1 << 25,
 }
 
 

@@ -21,7 +21,7 @@ def versions() -> dict[str, str]:
     }
 
 
-def provenance(store: BlockStore) -> dict[str, Any]:
+def run_provenance(store: BlockStore) -> dict[str, Any]:
     """Recorded in ``config.yaml``: when, with what, on which data."""
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from distributed import Client
 
@@ -16,7 +16,9 @@ from yfccdask.data.runs import Run, create_run, refuse_existing
 from yfccdask.training.clusters import ClusterRequest, connect
 from yfccdask.training.inputs import check_store
 from yfccdask.training.loop import OnEvent, Trainer, layouts_of
-from yfccdask.training.provenance import provenance
+from yfccdask.training.provenance import run_provenance
+
+Result = TypeVar("Result")
 
 
 def train(
@@ -81,10 +83,28 @@ async def _session(
         address = client.scheduler.address
         link = client.dashboard_link
         on_connect({"scheduler": address, "dashboard": link, "workers": workers})
-        run = create_run(path, config, provenance(store))
+        run = create_run(path, config, run_provenance(store))
         trainer = Trainer(client, run, store, layouts_of(run, workers), on_event)
         await trainer.train()
     return run
+
+
+def with_client(
+    cluster: ClusterRequest, work: Callable[..., Result], *arguments: Any, **options: Any
+) -> Result:
+    """Call a blocking function with ``client=`` a client of the cluster that was asked for."""
+
+    async def session() -> Result:
+        async with connect(cluster) as own:
+            address = own.scheduler.address
+            return await asyncio.to_thread(_call, address, work, *arguments, **options)
+
+    return run_blocking(session())
+
+
+def _call(address: str, work: Callable[..., Result], *arguments: Any, **options: Any) -> Result:
+    with Client(address, set_as_default=False) as client:
+        return work(*arguments, client=client, **options)
 
 
 def run_blocking(work: Coroutine[Any, Any, Any]) -> Any:

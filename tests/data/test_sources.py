@@ -1,0 +1,132 @@
+"""Manifests: what is listed, in which order, with which credits; and folders written whole."""
+
+import pandas as pd
+import pytest
+
+from yfccdask.data.sources import COLUMNS, CREDIT_COLUMNS, folder_manifest, listed, partial_store
+from yfccdask.errors import DataError, StoreError
+
+
+def touch(path, content=b"x"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+def test_manifest_lists_every_file_below_the_folder_by_sorted_relative_path(tmp_path):
+    for name in ("b.jpg", "a/z.png", "a/b/c.gif"):
+        touch(tmp_path / name)
+    manifest = folder_manifest(tmp_path)
+    assert list(manifest.columns) == list(COLUMNS)
+    assert manifest["id"].tolist() == ["a/b/c.gif", "a/z.png", "b.jpg"]
+    assert manifest["source"].tolist() == [str(tmp_path / name) for name in manifest["id"]]
+
+
+def test_manifest_leaves_hidden_files_and_folders_out(tmp_path):
+    for name in ("a.jpg", ".DS_Store", ".git/b.jpg"):
+        touch(tmp_path / name)
+    assert folder_manifest(tmp_path)["id"].tolist() == ["a.jpg"]
+
+
+def test_manifest_keeps_links_inside_and_leaves_out_links_to_the_outside(tmp_path):
+    touch(tmp_path / "outside.jpg")
+    touch(tmp_path / "photos" / "a.jpg")
+    (tmp_path / "photos" / "in.jpg").symlink_to(tmp_path / "photos" / "a.jpg")
+    (tmp_path / "photos" / "out.jpg").symlink_to(tmp_path / "outside.jpg")
+    (tmp_path / "photos" / "up").symlink_to(tmp_path)
+    (tmp_path / "photos" / "dead.jpg").symlink_to(tmp_path / "nowhere")
+    assert folder_manifest(tmp_path / "photos")["id"].tolist() == ["a.jpg", "in.jpg"]
+
+
+def test_manifest_takes_credits_from_the_list_and_does_not_list_it(tmp_path):
+    touch(tmp_path / "a.jpg")
+    touch(tmp_path / "b.jpg")
+    row = "a.jpg\tscikit-image\t0.26.0\tskimage/data/astronaut.png\tCC0\tNASA"
+    (tmp_path / "CREDITS.tsv").write_text("\t".join(CREDIT_COLUMNS) + f"\n{row}\n")
+    manifest = folder_manifest(tmp_path)
+    assert manifest["id"].tolist() == ["a.jpg", "b.jpg"]
+    credit = "scikit-image 0.26.0: skimage/data/astronaut.png (NASA)"
+    assert manifest[["credit", "licence"]].values.tolist() == [[credit, "CC0"], ["", ""]]
+
+
+def test_credits_without_their_columns_are_refused(tmp_path):
+    touch(tmp_path / "a.jpg")
+    (tmp_path / "CREDITS.tsv").write_text("name\twho\na.jpg\tme\n")
+    with pytest.raises(DataError, match="expected the columns file"):
+        folder_manifest(tmp_path)
+
+
+def test_missing_and_empty_folders_say_what_to_do(tmp_path):
+    with pytest.raises(DataError, match=r"found nothing: check the path"):
+        folder_manifest(tmp_path / "no")
+    with pytest.raises(DataError, match=r"found no file .*: put photographs there"):
+        folder_manifest(tmp_path)
+    touch(tmp_path / "file")
+    with pytest.raises(DataError, match="found a file"):
+        folder_manifest(tmp_path / "file")
+
+
+def test_a_name_that_is_not_utf8_gets_a_printable_id(tmp_path):
+    (tmp_path / "caf\udce9.jpg").write_bytes(b"x")
+    assert folder_manifest(tmp_path)["id"].tolist() == ["caf\\xe9.jpg"]
+
+
+def test_a_manifest_of_ones_own_is_sorted_and_filled(tmp_path):
+    manifest, said = listed(pd.DataFrame({"id": ["b", "a"], "source": ["/b", "/a"]}))
+    assert manifest.values.tolist() == [["a", "/a", "", ""], ["b", "/b", "", ""]]
+    assert said == "a manifest of 2 files"
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"id": ["a"]}, "columns id and source"),
+        ({"id": ["a", "a"], "source": ["x", "y"]}, "every id once"),
+        ({"id": [""], "source": ["x"]}, "an empty one"),
+        ({"id": [], "source": []}, "at least one file"),
+    ],
+)
+def test_a_bad_manifest_is_refused(columns, message):
+    with pytest.raises(DataError, match=message):
+        listed(pd.DataFrame(columns))
+
+
+def test_partial_store_appears_only_when_it_is_whole(tmp_path):
+    path = tmp_path / "deep" / "store"
+    with partial_store(path, {"kind": "test"}) as partial:
+        touch(partial / "inside")
+        assert not path.exists()
+    assert [found.name for found in path.iterdir()] == ["inside"]
+    assert not partial.exists()
+
+
+def test_partial_store_goes_on_only_with_the_same_request(tmp_path):
+    def interrupted(request):
+        with partial_store(tmp_path / "s", request) as partial:
+            seen.append((partial / "half").exists())
+            touch(partial / "half")
+            raise KeyboardInterrupt
+
+    seen = []
+    for request in ({"n": 1}, {"n": 1}, {"n": 2}):
+        with pytest.raises(KeyboardInterrupt):
+            interrupted(request)
+    assert seen == [False, True, False]
+
+
+def test_partial_store_refuses_a_folder_that_is_not_its_own(tmp_path):
+    touch(tmp_path / "s.partial" / "thesis.txt")
+    with (
+        pytest.raises(StoreError, match="move it away"),
+        partial_store(tmp_path / "s", {}),
+    ):
+        pass
+    assert (tmp_path / "s.partial" / "thesis.txt").exists()
+
+
+def test_partial_store_is_written_by_one_process_at_a_time(tmp_path):
+    with (
+        partial_store(tmp_path / "s", {}),
+        pytest.raises(StoreError, match="another process"),
+        partial_store(tmp_path / "s", {}),
+    ):
+        pass

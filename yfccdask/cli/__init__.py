@@ -1,0 +1,1 @@
+"""The commands: options in, Python functions called, text or JSON out."""

@@ -1,0 +1,121 @@
+"""``demo``: the main job from photographs to a report, using again what exists."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from yfccdask.analysis.reporting import report
+from yfccdask.config import Config, load_config
+from yfccdask.dashboard.summary import layer_summaries
+from yfccdask.data.blocks import BlockStore, open_store
+from yfccdask.data.commits import latest_commit
+from yfccdask.data.ingestion import ingest
+from yfccdask.data.runs import Run, open_run
+from yfccdask.data.sample_photos import fetch_samples
+from yfccdask.errors import YfccdaskError
+from yfccdask.training.clusters import ClusterRequest
+from yfccdask.training.loop import OnEvent
+from yfccdask.training.start import train, with_client
+
+DEMO_RUN, DEMO_DATA = Path("demo-run"), Path("demo-data")
+CROPS = 18_900  # enough distinct patches for edges; see docs/learning.md
+OnFiles = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Demonstration:
+    """What a demo made: the run, its report, and each layer's summary."""
+
+    run: Run
+    report: Path
+    layers: list[dict[str, Any]]
+
+
+def demo(
+    *,
+    images: str | Path | None = None,
+    run: str | Path = DEMO_RUN,
+    data: str | Path = DEMO_DATA,
+    overrides: Iterable[str] = (),
+    cluster: ClusterRequest | None = None,
+    on_files: OnFiles | None = None,
+    on_event: OnEvent = lambda event: None,
+) -> Demonstration:
+    """Fetch or take photographs, ingest them, train three layers, write a report.
+
+    Parameters
+    ----------
+    images : path, optional
+        A folder of one's own photographs; by default the samples are fetched.
+    run, data : path
+        Where the run goes, and where photographs and blocks are kept.
+    overrides : iterable of str
+        ``key=value`` changes to the demo configuration.
+    cluster : ClusterRequest, optional
+    on_files, on_event : callables, optional
+        Progress of the files (done, total, text) and events of the training.
+    """
+    config, cluster = load_config("demo", overrides), cluster or ClusterRequest()
+    run, data = Path(run), Path(data)
+    photos = Path(images) if images else data / "photos"
+    if images is None:
+        fetch_samples(photos, on_progress=on_files)
+    store = _store(photos, data, config, cluster, on_files)
+    trained = _trained(run, config, store)
+    if trained is None:
+        trained = train(config, store, run, cluster=cluster, on_event=on_event, on_connect=on_event)
+    page = run / "report.html"
+    if not page.exists():
+        page = report(trained, store=store, cluster=cluster)
+    return Demonstration(trained, page, layer_summaries(trained))
+
+
+def _store(
+    photos: Path, data: Path, config: Config, cluster: ClusterRequest, on_files: OnFiles | None
+) -> BlockStore:
+    count = sum(1 for _, _, names in os.walk(photos) for _ in names)
+    done = with_client(
+        cluster,
+        ingest,
+        photos,
+        data / f"blocks-{photos.resolve().name}",
+        size=config.images.size,
+        channels=config.images.channels,
+        block_size=config.batching.data_block,
+        crops_per_image=max(1, -(-CROPS // max(count, 1))),
+        seed=config.seed,
+        on_progress=on_files,
+    )
+    return open_store(done.store)
+
+
+def _trained(path: Path, config: Config, store: BlockStore) -> Run | None:
+    """The finished run at ``path``, if it is of this configuration and store.
+
+    An unfinished one is put aside under another name, never deleted.
+    """
+    if not path.exists():
+        return None
+    run = open_run(path)
+    same = run.config == config and run.provenance["store"]["digest"] == store.digest
+    commit = latest_commit(path)
+    if same and commit is not None and commit.layers == len(config.layers):
+        return run
+    if same:
+        _put_aside(path)
+        return None
+    raise YfccdaskError(
+        f"{path}: expected a run of this configuration and these photographs, found another: "
+        "name another folder with --run, or remove it"
+    )
+
+
+def _put_aside(path: Path) -> None:
+    number = 1
+    while (aside := path.with_name(f"{path.name}.unfinished-{number}")).exists():
+        number += 1
+    path.rename(aside)

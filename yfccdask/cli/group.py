@@ -1,0 +1,41 @@
+"""``yfccdask``: one group; each command's module is loaded when it is asked for."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import click
+
+COMMANDS = {
+    "demo": "yfccdask.cli.demo_commands:demo_command",
+    "samples": "yfccdask.cli.data_commands:samples_command",
+    "config": "yfccdask.cli.config_commands:config_group",
+    "ingest": "yfccdask.cli.data_commands:ingest_command",
+    "plan": "yfccdask.cli.training_commands:plan_command",
+    "train": "yfccdask.cli.training_commands:train_command",
+    "digest": "yfccdask.cli.training_commands:digest_command",
+    "report": "yfccdask.cli.analysis_commands:report_command",
+}
+
+
+class LoadedOnDemand(click.Group):
+    """A group whose commands are named before they are imported."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+
+@click.group(cls=LoadedOnDemand, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="yfccdask")
+def main() -> None:
+    """Learn visual features from very large photo collections without labels, on Dask.
+
+    Exit codes: 0 done, 1 failed, 2 wrong use, 3 refused by the plan, 75 stopped and resumable.
+    """

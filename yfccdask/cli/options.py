@@ -1,0 +1,93 @@
+"""What the commands share: options, output as text or JSON, errors as one line and an exit code."""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from yfccdask.errors import YfccdaskError
+from yfccdask.training.clusters import ClusterRequest
+
+Command = Callable[..., Any]
+as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+settings = click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change a key of the configuration, e.g. layers.0.units=96; repeatable.",
+)
+
+
+def cluster_options(command: Command) -> Command:
+    """Where to run: ``--scheduler``, ``--scheduler-file``, ``--workers``, ``--memory``.
+
+    The command is given them as ``cluster``, a `ClusterRequest`.
+    """
+
+    @click.option("--scheduler", metavar="ADDRESS", help="A running Dask scheduler.")
+    @click.option("--scheduler-file", type=click.Path(), help="The file that a scheduler wrote.")
+    @click.option(
+        "--workers",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Single-threaded worker processes of an embedded cluster (default: one per core).",
+    )
+    @click.option("--memory", metavar="SIZE", help="Memory per worker, e.g. 4GB.")
+    @functools.wraps(command)
+    def wrapped(
+        *arguments: Any,
+        scheduler: str | None,
+        scheduler_file: str | None,
+        workers: int | None,
+        memory: str | None,
+        **options: Any,
+    ) -> Any:
+        if scheduler and scheduler_file:
+            raise click.UsageError("expected --scheduler or --scheduler-file, found both")
+        if (scheduler or scheduler_file) and (workers or memory):
+            raise click.UsageError(
+                "expected no --workers and no --memory with a scheduler of its own: "
+                "they are for an embedded cluster"
+            )
+        cluster = ClusterRequest(scheduler, scheduler_file, workers, memory)
+        return command(*arguments, cluster=cluster, **options)
+
+    return wrapped
+
+
+def say(as_json: bool, facts: dict[str, Any], text: str) -> None:
+    """Print the facts as JSON, or the text."""
+    click.echo(json.dumps(facts, default=str) if as_json else text)
+
+
+def print_table(headings: list[str], rows: list[list[str]]) -> None:
+    """A table on the terminal, numbers to the right, as wide as it needs to be."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for number, heading in enumerate(headings):
+        table.add_column(heading, justify="left" if number < 3 else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    wide = max(Console().width, 180)  # a cut number is worse than a wrapped line
+    Console(highlight=False, width=wide).print(table)
+
+
+def report_errors(command: Command) -> Command:
+    """Turn yfccdask's own errors into one line and their exit code; bugs keep their traceback."""
+
+    @functools.wraps(command)
+    def wrapped(*arguments: Any, **options: Any) -> Any:
+        try:
+            return command(*arguments, **options)
+        except YfccdaskError as error:
+            click.secho(f"error: {error}", fg="red", err=True)
+            sys.exit(error.exit_code)
+
+    return wrapped
