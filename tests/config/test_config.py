@@ -69,6 +69,10 @@ def test_based_on_starts_from_another_and_changes_layers_by_index(tmp_path):
     assert config.layers[2] == load_config("demo").layers[2]
 
 
+def test_powers_of_ten_are_numbers_as_people_write_them():
+    assert load_config("tiny", ["layers.0.rate=1e-3"]).layers[0].rate == 0.001
+
+
 def test_a_circle_of_bases_is_refused(tmp_path):
     (tmp_path / "a.yaml").write_text(f"based_on: {tmp_path}/b.yaml\n")
     (tmp_path / "b.yaml").write_text(f"based_on: {tmp_path}/a.yaml\n")

@@ -13,7 +13,7 @@ from yfccdask.graph.network_graph import field_deviation
 from yfccdask.numerics import rica
 from yfccdask.numerics.contrast import ContrastWindow, normalise_field
 from yfccdask.numerics.local_visits import Objective, Rates
-from yfccdask.numerics.whitening_filter import filter_images, normalise_contrast, reflect_border
+from yfccdask.numerics.whitening import filter_images, normalise_contrast, reflect_border
 
 OBJECTIVE = Objective(0.1, 1e-3, 0.9)
 RATES = (Rates(0.05, 0.01, 0.001), Rates(0.04, 0.01, 0.001))

@@ -7,7 +7,7 @@ import pytest
 
 from tests.numerics import naive
 from yfccdask.geometry import Field, local_layer
-from yfccdask.numerics import dense_visits, local_visits
+from yfccdask.numerics import dense_visits, kernels, local_visits
 from yfccdask.numerics.local_visits import Objective, Rates, Windows
 
 OBJECTIVE = Objective(sparsity=0.2, epsilon=1e-3, momentum=0.8)
@@ -108,3 +108,12 @@ def test_sums_over_leaves_have_the_same_bits_however_chunks_group_them(rng):
     np.testing.assert_array_equal(results[0], results[1])
     np.testing.assert_array_equal(results[0], results[2])
     np.testing.assert_allclose(results[0], x @ state.weights[0, 0].T, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 1e25])
+def test_rows_without_a_finite_norm_become_nan(momentum):
+    weights = np.zeros((2, 8), np.float32)
+    before = np.full((2, 8), momentum, np.float32)
+    one = np.float32(1)
+    kernels.descend_and_normalise(weights, before, np.zeros_like(weights), one, one, one)
+    assert np.isnan(weights).all()

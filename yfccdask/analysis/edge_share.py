@@ -48,7 +48,7 @@ class EdgeShares:
     positions: tuple[tuple[int, int], ...]
 
 
-def edge_share(
+def edge_shares(
     run: Run | str | Path,
     *,
     commit: Commit | None = None,

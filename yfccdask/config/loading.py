@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
@@ -16,6 +17,21 @@ from yfccdask.config.schema import Config, DenseLayer, LocalLayer
 from yfccdask.errors import ConfigError
 
 PRESETS = ("tiny", "demo", "paper")
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML in which 1e-3 is a number, as in YAML 1.2 and everywhere else."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+    list("-+0123456789."),
+)
+
+
+def _yaml(text: str) -> Any:
+    return yaml.load(text, Loader=_Loader)
 
 
 def load_config(source: str | Path, overrides: Iterable[str] = ()) -> Config:
@@ -69,7 +85,7 @@ def _read(source: str, seen: tuple[str, ...]) -> dict[str, Any]:
         raise ConfigError(f"based_on: expected no circle, found {' -> '.join((*seen, source))}")
     text, folder = _text(source)
     try:
-        tree = yaml.safe_load(text)
+        tree = _yaml(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"{source}: expected YAML, found {error}") from None
     if not isinstance(tree, dict):
@@ -121,7 +137,7 @@ def _override(tree: dict[str, Any], override: str) -> None:
         if not isinstance(node, dict | list):
             raise ConfigError(f"--set {path}: expected {where} to have keys, found {node!r}")
     try:
-        value = yaml.safe_load(text)
+        value = _yaml(text)
     except yaml.YAMLError:
         raise ConfigError(f"--set {path}: expected a YAML value, found {text!r}") from None
     if isinstance(node, list):

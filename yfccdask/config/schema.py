@@ -54,7 +54,7 @@ class Whitening(Section):
 
     patch: Positive = 17
     """Height and width of the sampled patches and of the filter, in pixels; odd."""
-    floor: NonNegative = 0.1
+    floor: PositiveReal = 0.2
     """Added to every eigenvalue, as a share of the mean eigenvalue: small values amplify noise."""
     samples: Positive = 100_000
     """Patches that the filter is fitted on."""

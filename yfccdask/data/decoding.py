@@ -343,7 +343,7 @@ def _undecodable(error: Exception) -> Rejected:
 def _orientation(picture: Image.Image) -> Image.Transpose | None:
     """Look up how the picture must be turned; EXIF that cannot be read turns nothing."""
     try:
-        return ORIENTATIONS.get(picture.getexif().get(ExifTags.Base.Orientation))
+        return ORIENTATIONS.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
     except MemoryError:
         raise
     except Exception:  # the pixels are whole, only the notes beside them are not

@@ -30,6 +30,7 @@ from dask.threaded import get as threaded_get
 from distributed import Client, as_completed
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
+from yfccdask.data import sources
 from yfccdask.data.blocks import (
     FORMAT,
     GROUP,
@@ -48,18 +49,9 @@ from yfccdask.data.decoding import (
     refuse_none,
     store_order,
 )
-from yfccdask.data.sources import (
-    STAGING,
-    array_status,
-    files_status,
-    ids_digest,
-    listed,
-    partial_store,
-)
 from yfccdask.errors import DataError, StoreError
 
-MOMENTS = (("mean", "float32"), ("deviation", "float32"))
-TEXTS = ("image_id", "credit", "licence")
+TEXTS, MOMENTS = ("image_id", "credit", "licence"), ("mean", "deviation")
 LIBRARIES = ("yfccdask", "pillow", "numpy", "zarr")
 BATCH_FILES, BATCH_BYTES = 32, 64 * 2**20
 BLOCKS_PER_CHUNK = 4096
@@ -128,14 +120,14 @@ def ingest(
     """
     path, cut = Path(os.path.abspath(store)), Cut(size, channels, crops_per_image, seed)
     layout = Layout(block_size, size, channels, "uint8")
-    manifest, described = listed(source)
+    manifest, described = sources.listed(source)
     if path.is_relative_to(described):
         raise DataError(f"expected a store outside the folder {described}, found {path}")
     request = {
         "kind": "ingest",
         "source": described,
         "files": len(manifest),
-        "files_digest": ids_digest(manifest),
+        "files_digest": sources.ids_digest(manifest),
         **asdict(layout),
         "crops_per_image": crops_per_image,
         "seed": seed,
@@ -143,8 +135,8 @@ def ingest(
     if path.exists():
         return _reused(path, request)
     tell = on_progress or (lambda done, total, text: None)
-    with partial_store(path, request) as partial:
-        files = _decode_all(manifest, partial / STAGING, cut, client, tell)
+    with sources.partial_store(path, request) as partial:
+        files = _decode_all(manifest, partial / sources.STAGING, cut, client, tell)
         refuse_none(files)
         crops = store_order(files, cut)
         create_arrays(partial, layout, len(crops), request)
@@ -153,7 +145,7 @@ def ingest(
         for number, digest in run_tasks(client, "write-block", gather_block, blocks):
             digests[number] = digest
             tell(len(files), len(files), f"wrote {len(digests)} of {len(blocks)} blocks")
-        status = files_status(files, crops, block_size)
+        status = sources.files_status(files, crops, block_size)
         finish(partial, layout, [digests[b] for b in range(len(blocks))], status)
     return _report(open_store(path), reused=False)
 
@@ -189,24 +181,23 @@ def write_store(
     if len(shape) != 4 or shape[1] != shape[2] or 0 in shape:
         raise StoreError(f"expected square images as (image, y, x, channel), found shape {shape}")
     layout, count = Layout(block_size, shape[1], shape[3], np.dtype(images.dtype).name), shape[0]
-    texts = {
-        "image_id": [f"{row:08d}" for row in range(count)] if ids is None else list(ids),
-        "credit": [""] * count if credits is None else list(credits),
-        "licence": [""] * count if licences is None else list(licences),
-    }
+    numbers = [f"{row:08d}" for row in range(count)]
+    given = (numbers if ids is None else ids, credits, licences)
+    blank = [""] * count
+    texts = {name: list(blank if v is None else v) for name, v in zip(TEXTS, given, strict=True)}
     if wrong := [name for name, values in texts.items() if len(values) != count]:
         raise StoreError(
             f"expected one {wrong[0]} for each of {count} images, found another number"
         )
     request = {"kind": "array", "source": "an array", "seed": None, "crops_per_image": 1}
-    with partial_store(folder, request, go_on=False) as partial:
+    with sources.partial_store(folder, request, go_on=False) as partial:
         create_arrays(partial, layout, count, request)
         digests = []
         for b, start in enumerate(range(0, count, block_size)):
             rows = slice(start, start + block_size)
             labels = {name: values[rows] for name, values in texts.items()}
             digests.append(write_block(str(partial), b, np.asarray(images[rows]), labels))
-        finish(partial, layout, digests, array_status(texts, layout.size, block_size))
+        finish(partial, layout, digests, sources.array_status(texts, layout.size, block_size))
     return open_store(folder)
 
 
@@ -216,13 +207,13 @@ def gather_block(
     """Collect a block's images, ``rows`` of the ``parts``, and write it; return its digest."""
     images = np.empty((len(rows), *_writable(partial, "images").shape[1:]), np.uint8)
     for number in np.unique(parts).tolist():
-        decoded = np.load(Path(partial, STAGING, f"part-{number:05d}.npy"), mmap_mode="r")
+        decoded = np.load(Path(partial, sources.STAGING, f"part-{number:05d}.npy"), mmap_mode="r")
         here = parts == number
         images[here] = decoded[rows[here]]
     return write_block(partial, b, images, texts)
 
 
-def write_block(root: str, b: int, images: np.ndarray, texts: dict[str, Sequence[str]]) -> str:
+def write_block(root: str, b: int, images: np.ndarray, texts: dict[str, list[str]]) -> str:
     """Write block ``b``, (n, y, x, channel), and what goes with it; return its SHA-256."""
     target = _writable(root, "images")
     start = b * target.shards[0]
@@ -233,7 +224,7 @@ def write_block(root: str, b: int, images: np.ndarray, texts: dict[str, Sequence
     for name, values in {**named, "mean": mean, "deviation": deviation}.items():
         _writable(root, name)[rows] = values
     plain = np.ascontiguousarray(images, dtype=images.dtype.newbyteorder("<"))
-    return hashlib.sha256(plain).hexdigest()
+    return hashlib.sha256(plain.data).hexdigest()
 
 
 def _writable(root: str | Path, name: str) -> Any:
@@ -265,7 +256,10 @@ def create_arrays(partial: Path, layout: Layout, images: int, request: dict[str,
         compressors=[Crc32cCodec()],
         dimension_names=("image", "y", "x", "channel"),
     )
-    for name, dtype in (*((name, "string") for name in TEXTS), *MOMENTS):
+    for name, dtype in (
+        *((name, "string") for name in TEXTS),
+        *((name, "float32") for name in MOMENTS),
+    ):
         _array(group, name, images, dtype, layout.block_size)
     for name, dtype in (("block_images", "int32"), ("block_digest", "string")):
         _array(group, name, blocks, dtype, BLOCKS_PER_CHUNK)
@@ -290,7 +284,7 @@ def run_tasks(
 ) -> Iterator[tuple[int, Any]]:
     """Run a function on many tuples of arguments; yield (number, result) as they come.
 
-    Only so many tasks are in flight as keep the workers busy.
+    At most a few tasks per thread are in flight.
     """
     prefix = f"{name}-{uuid.uuid4().hex}"
     if client is not None:

@@ -12,7 +12,7 @@ from dask._task_spec import Task, TaskRef
 from yfccdask.data.commits import Digests, chunk_slices, read_state, write_chunk
 from yfccdask.geometry import ChunkIndex, Layout
 from yfccdask.graph.pieces import array_from_tasks
-from yfccdask.graph.state_chunks import Chunk, StateChunks, state_chunks, with_no_costs
+from yfccdask.graph.state_chunks import Chunk, StateChunks, chunks_from_tasks, with_no_costs
 
 
 def written_chunks(name: str, states: StateChunks, commit: Path, number: int) -> da.Array:
@@ -43,7 +43,7 @@ def loaded_chunks(name: str, commit: Path, number: int, layout: Layout, dtype: A
         (name, *index): Task((name, *index), load, commit, number, layout, index)
         for index in layout.indices()
     }
-    return state_chunks(name, layout, tasks, [], dtype)
+    return chunks_from_tasks(name, layout, tasks, [], dtype)
 
 
 def load(commit: Path, number: int, layout: Layout, index: ChunkIndex) -> Chunk:

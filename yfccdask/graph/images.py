@@ -11,7 +11,7 @@ from dask._task_spec import Task, TaskRef
 from yfccdask.geometry import Rectangle
 from yfccdask.graph.pieces import array_from_tasks, field_layout, pieces_of
 from yfccdask.numerics.fields import stitch
-from yfccdask.numerics.whitening_filter import filter_images, normalise_contrast
+from yfccdask.numerics.whitening import filter_images, normalise_contrast
 
 
 class ContrastScale(NamedTuple):

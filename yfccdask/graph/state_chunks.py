@@ -114,7 +114,7 @@ def take_costs(chunk: Chunk) -> np.ndarray:
     return chunk.costs
 
 
-def state_chunks(
+def chunks_from_tasks(
     name: str, layout: Layout, tasks: Mapping[Any, Task], dependencies: list[Any], dtype: Any
 ) -> StateChunks:
     """A collection from one task per chunk, keyed ``(name, grid row, grid column, input)``."""
@@ -145,7 +145,7 @@ def initial_chunks(
         others = [TaskRef((squares, k)) for k in range(len(layout.leaves))]
         tasks[key] = Task(key, make_dense, *where, alpha, dtype, *others)
         assert positions.area == 1
-    return state_chunks(name, layout, tasks, [], dtype)
+    return chunks_from_tasks(name, layout, tasks, [], dtype)
 
 
 def position_numbers(layout: Layout, index: tuple[int, int, int]) -> np.ndarray:

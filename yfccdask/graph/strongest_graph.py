@@ -1,4 +1,4 @@
-"""Every layer's output for a block, summarised per unit, and merged over blocks in a fixed order."""
+"""Every layer's output for a block, summarised per unit and merged over blocks in fixed order."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from dask._task_spec import Task, TaskRef
 from yfccdask.geometry import Layout, Rectangle
 from yfccdask.graph.dense_graph import dense_forward_tasks, dense_train_tasks
 from yfccdask.graph.pieces import array_from_tasks, pieces_of
-from yfccdask.graph.state_chunks import Chunk, StateChunks, state_chunks
+from yfccdask.graph.state_chunks import Chunk, StateChunks, chunks_from_tasks
 from yfccdask.numerics import dense_visits, local_visits
 from yfccdask.numerics.fields import stitch
 from yfccdask.numerics.local_visits import Objective, Rates, Windows
@@ -49,7 +49,7 @@ def train_block(
     layout = states.layout
     if layout.layer.dense and len(layout.leaves) > 1:
         tasks = dense_train_tasks(name, states, field, scale, objective, rates, images)
-        return state_chunks(name, layout, tasks, [states, field], states.dtype)
+        return chunks_from_tasks(name, layout, tasks, [states, field], states.dtype)
     tasks = {}
     for index in layout.indices():
         region = layout.region(index)
@@ -64,7 +64,7 @@ def train_block(
             tasks[key] = Task(
                 key, visit_local, reference, pieces, *where, windows, objective, rates
             )
-    return state_chunks(name, layout, tasks, [states, field], states.dtype)
+    return chunks_from_tasks(name, layout, tasks, [states, field], states.dtype)
 
 
 def windows_of(layout: Layout) -> Windows:

@@ -13,7 +13,7 @@ from yfccdask.geometry import Rectangle
 from yfccdask.graph.images import ContrastScale
 from yfccdask.graph.pieces import array_from_tasks, field_layout, pieces_of
 from yfccdask.numerics.fields import stitch
-from yfccdask.numerics.whitening_filter import normalise_contrast, sample_patches, second_moment
+from yfccdask.numerics.whitening import normalise_contrast, sample_patches, second_moment
 
 
 def patch_moment(

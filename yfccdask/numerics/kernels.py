@@ -14,6 +14,7 @@ from numba import njit
 
 Array = Any
 _FAST = {"reassoc", "contract", "nsz"}
+LARGEST = np.float32(3e38)  # isfinite can't be asked for where sums may be reassociated
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
@@ -104,7 +105,10 @@ def squared_norms(w: Array, out: Array) -> None:
 def descend_and_normalise(
     w: Array, m: Array, gradient: Array, decay: Any, share: Any, rate: Any
 ) -> None:
-    """In place: one step of descent on (unit, input), then every row scaled to unit norm."""
+    """In place: one step of descent on (unit, input), then every row scaled to unit norm.
+
+    A row whose norm is zero or overflows becomes NaN, so that a divergence shows in the next cost.
+    """
     for k in range(w.shape[0]):
         total = w.dtype.type(0)
         for j in range(w.shape[1]):
@@ -113,6 +117,8 @@ def descend_and_normalise(
             value = w[k, j] - rate * step
             w[k, j] = value
             total += value * value
-        factor = w.dtype.type(1) / np.sqrt(total)
+        factor = w.dtype.type(np.nan)
+        if 0 < total < LARGEST:
+            factor = w.dtype.type(1) / np.sqrt(total)
         for j in range(w.shape[1]):
             w[k, j] *= factor

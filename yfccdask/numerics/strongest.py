@@ -38,7 +38,7 @@ class Summary(NamedTuple):
     moments: Array
 
 
-def strongest(codes: Array, images: Array, k: int) -> Strongest:
+def strongest_of(codes: Array, images: Array, k: int) -> Strongest:
     """The k strongest images of every unit; all of them where there are fewer.
 
     Parameters
@@ -50,7 +50,7 @@ def strongest(codes: Array, images: Array, k: int) -> Strongest:
 
     Examples
     --------
-    >>> strongest(np.array([[1.0, 3.0, 3.0]]), np.array([7, 6, 5]), 2).images
+    >>> strongest_of(np.array([[1.0, 3.0, 3.0]]), np.array([7, 6, 5]), 2).images
     array([[5, 6]])
     """
     if np.any(np.diff(images) < 0):
@@ -145,7 +145,7 @@ def summarise(field: Array, tile: tuple[int, int], first: int, k: int) -> Summar
     for y, x in np.ndindex(grid):
         written = field[:, y * height : (y + 1) * height, x * width : (x + 1) * width]
         codes = np.ascontiguousarray(written.reshape(count, -1).T)
-        best = strongest(codes, images, k)
+        best = strongest_of(codes, images, k)
         parts.append((best.values, best.images, unit_moments(codes)))
     values, images, moments = (
         np.stack(part).reshape(*grid, *part[0].shape) for part in zip(*parts, strict=True)

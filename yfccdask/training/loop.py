@@ -22,13 +22,13 @@ from yfccdask.data.blocks import BlockStore, block, block_moments
 from yfccdask.data.commits import begin_commit, create_layer, finish_commit
 from yfccdask.data.events import Event
 from yfccdask.data.runs import Run
-from yfccdask.errors import Diverged
+from yfccdask.errors import Diverged, StoreError
 from yfccdask.geometry import Layout, layer_layout
 from yfccdask.graph import Forward, StateChunks, initial_chunks, train_block
 from yfccdask.graph.commit_graph import written_chunks
 from yfccdask.graph.network_graph import field_deviation
 from yfccdask.graph.whitening_graph import patch_moment
-from yfccdask.numerics.whitening_filter import whitening_filter
+from yfccdask.numerics.whitening import whitening_filter
 from yfccdask.training.inputs import Inputs, constant_array, contrast_scale, session_token
 from yfccdask.training.schedule import Visit, block_order, layer_visits, objective_of, rates_of
 
@@ -89,7 +89,13 @@ class Trainer:
             settings.samples,
             self.config.seed,
         )
-        fitted = whitening_filter(await self.client.compute(moment), settings.patch, settings.floor)
+        whole = await self.client.compute(moment)
+        if not np.trace(whole) > 0:
+            raise StoreError(
+                f"{self.store.path}: expected images that vary, found blank ones in blocks {numbers}: "
+                "nothing can be learned from them"
+            )
+        fitted = whitening_filter(whole, settings.patch, settings.floor)
         self.run.save_whitening(fitted)
         constant = constant_array(f"whitening-{self.token}", fitted)
         return Inputs(self.config, self.store, self.client.persist(constant), self.token)

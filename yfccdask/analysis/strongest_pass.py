@@ -223,7 +223,7 @@ async def _one_pass(
         total = dict(zip(new, persisted, strict=True))
         under_way.append(persisted)
         if len(under_way) >= inputs.config.engine.blocks_in_flight:
-            await _finished(under_way.popleft())
+            await _finished(client, under_way.popleft())
     return total
 
 
@@ -245,10 +245,11 @@ def _block_summaries(
     }
 
 
-async def _finished(parts: list[da.Array]) -> None:
+async def _finished(client: Client, parts: list[da.Array]) -> None:
     """Wait for a block; what went wrong there is raised now, not at the end."""
     futures = futures_of(parts)
-    await wait(futures)
+    with client.as_current():
+        await wait(futures)
     for future in futures:
         if future.status == "error":
             await future

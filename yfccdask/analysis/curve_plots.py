@@ -1,0 +1,142 @@
+"""Curves of a run as Bokeh plots: both terms of the objective, and throughput, per layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from bokeh.models import NumeralTickFormatter
+from bokeh.plotting import figure
+
+from yfccdask.data.events import Event
+
+INK, FAINT = "#334155", "#e2e8f0"
+COLOURS = {"reconstruction": "#0f766e", "sparsity": "#b45309", "throughput": "#4f46e5"}
+MOST_POINTS, MOST_BINS = 1200, 40
+LOGARITHMIC = 20  # largest over least value from which an axis is logarithmic
+END_SHARE = 0.05  # of a layer's blocks make up its last objective
+
+
+def smoothed(values: np.ndarray, width: int) -> np.ndarray:
+    """The running mean (n,) over ``width`` values; shorter at both ends."""
+    ones = np.ones(max(1, min(width, len(values))))
+    whole = np.convolve(np.ones(len(values)), ones, "same")
+    return np.convolve(values, ones, "same") / whole
+
+
+def elapsed(seconds: np.ndarray) -> np.ndarray:
+    """Seconds (n,) that never run backwards: a clock that a resumed session set back goes on."""
+    steps = np.diff(seconds, prepend=0.0)
+    return np.cumsum(np.where(steps < 0, seconds, steps))
+
+
+def blocks_by_layer(events: Sequence[Event]) -> dict[int, list[Event]]:
+    """The events of trained blocks per layer (counted from 1), in order."""
+    found: dict[int, list[Event]] = {}
+    for event in events:
+        if event["event"] == "block":
+            found.setdefault(event["layer"], []).append(event)
+    return dict(sorted(found.items()))
+
+
+def block_pace(blocks: Sequence[Event]) -> tuple[np.ndarray, np.ndarray]:
+    """Seconds since a layer began, and images trained, after each of its blocks (n,)."""
+    seconds = np.array([event["seconds"] for event in blocks], float)
+    images = np.array([event["images"] for event in blocks], float)
+    return elapsed(seconds), np.cumsum(images)
+
+
+def images_per_second(blocks: Sequence[Event]) -> float | None:
+    """A layer's throughput over all its training; None where there was none."""
+    seconds, images = block_pace(blocks)
+    return float(images[-1] / seconds[-1]) if len(seconds) and seconds[-1] > 0 else None
+
+
+def objective_ends(blocks: Sequence[Event]) -> tuple[float, float] | None:
+    """A layer's mean objective over its first block, and over the last 5 % of its blocks."""
+    if not blocks:
+        return None
+    means = [np.mean(event["reconstruction"]) + np.mean(event["sparsity"]) for event in blocks]
+    last = max(1, round(END_SHARE * len(means)))
+    return float(means[0]), float(np.mean(means[-last:]))
+
+
+def layer_plots(blocks: Sequence[Event]) -> dict[str, Any]:
+    """The plots of a layer by name, from the events of its blocks (at least one)."""
+    plots = {}
+    for term in ("reconstruction", "sparsity"):
+        values = np.concatenate([np.asarray(event[term], float) for event in blocks])
+        plots[term] = _term_plot(values, term)
+    return plots | {"throughput": _pace_plot(*block_pace(blocks))}
+
+
+def is_logarithmic(values: np.ndarray) -> bool:
+    """Whether values span so much that a logarithmic axis shows them better."""
+    least = float(np.min(values))
+    return least > 0 and float(np.max(values)) / least > LOGARITHMIC
+
+
+def _term_plot(values: np.ndarray, term: str) -> Any:
+    steps, wide = np.arange(len(values)), smoothed(values, len(values) // 40)
+    stride = max(1, len(values) // MOST_POINTS)
+    kind = "log" if is_logarithmic(values) else "linear"
+    title = f"{term.capitalize()}{' (logarithmic axis)' if kind == 'log' else ''}"
+    plot = _empty_plot(title, "mini-batches", kind)
+    colour = COLOURS[term]
+    shown = slice(None, None, stride)
+    plot.line(steps[shown], values[shown], color=colour, alpha=0.25, line_width=1)
+    plot.line(steps[shown], wide[shown], color=colour, line_width=2)
+    return plot
+
+
+def _pace_plot(seconds: np.ndarray, images: np.ndarray) -> Any:
+    unit, length = _time_unit(float(seconds[-1]))
+    edges = np.linspace(0.0, seconds[-1], min(MOST_BINS, len(seconds)) + 1)
+    trained = np.interp(edges, np.append(0.0, seconds), np.append(0.0, images))
+    widths = np.maximum(np.diff(edges), 1e-9)
+    plot = _empty_plot("Images per second", f"{unit} since the layer began", "linear")
+    rates, middles = np.diff(trained) / widths, (edges[1:] + edges[:-1]) / 2
+    plot.line(middles / length, rates, color=COLOURS["throughput"], line_width=2)
+    plot.y_range.start = 0
+    return plot
+
+
+def _time_unit(seconds: float) -> tuple[str, float]:
+    if seconds < 600:
+        return "seconds", 1.0
+    return ("minutes", 60.0) if seconds < 36_000 else ("hours", 3600.0)
+
+
+def _empty_plot(title: str, x_label: str, y_kind: str) -> Any:
+    plot = figure(
+        title=title,
+        x_axis_label=x_label,
+        y_axis_type=y_kind,
+        height=210,
+        sizing_mode="stretch_width",
+        toolbar_location=None,
+        tools="",
+        output_backend="svg",
+        min_border_right=12,
+    )
+    _calm(plot)
+    return plot
+
+
+def _calm(plot: Any) -> None:
+    """No frames, faint lines, the page's own font."""
+    font = "system-ui, sans-serif"
+    plot.title.text_font, plot.title.text_color = font, INK
+    plot.title.text_font_size, plot.title.text_font_style = "13px", "normal"
+    plot.outline_line_color = None
+    plot.xgrid.grid_line_color, plot.ygrid.grid_line_color = None, FAINT
+    plot.background_fill_color = plot.border_fill_color = None
+    plot.xaxis.formatter = NumeralTickFormatter(format="0,0.[00]")
+    for axis in (*plot.xaxis, *plot.yaxis):
+        axis.axis_line_color = axis.major_tick_line_color = FAINT
+        axis.minor_tick_line_color = None
+        axis.axis_label_text_font = axis.major_label_text_font = font
+        axis.axis_label_text_font_style = "normal"
+        axis.axis_label_text_font_size = axis.major_label_text_font_size = "11px"
+        axis.axis_label_text_color = axis.major_label_text_color = INK
