@@ -10,7 +10,14 @@ import numpy as np
 import xarray as xr
 
 from yfccdask.analysis.edge_share import trained_filters
-from yfccdask.analysis.pictures import data_uri, filter_pictures, mosaic, photo_tile, unit_window
+from yfccdask.analysis.pictures import (
+    close_up,
+    data_uri,
+    filter_pictures,
+    mosaic,
+    photo_tile,
+    unit_window,
+)
 from yfccdask.analysis.strongest_pass import telling_units
 from yfccdask.data.blocks import BlockStore
 from yfccdask.data.commits import Commit
@@ -20,13 +27,18 @@ from yfccdask.geometry import Rectangle
 
 UNITS_SHOWN, UNITS_AT_THE_TOP = 8, 12
 TILE_PIXELS = 192  # of a photograph in the file; the page shows it at half that size
+SMALL_WINDOW = 0.4  # of the photograph's height: smaller windows are shown close up as well
 
 
 @dataclass(frozen=True)
 class Photo:
-    """One of a unit's strongest images: as a data URI, with whom to credit as plain text."""
+    """One of a unit's strongest images, as data URIs, with whom to credit as plain text.
+
+    ``close_up`` shows the unit's window alone, where that is small.
+    """
 
     uri: str
+    close_up: str | None
     row: int
     value: float
     label: str
@@ -106,9 +118,15 @@ def _photos(
     rows, values = dataset["image"].values[index], dataset["value"].values[index]
     shown = []
     for row, value in zip(rows.tolist(), values.tolist(), strict=True):
-        tile = photo_tile(photos[row], TILE_PIXELS, window)
-        shown.append(Photo(data_uri(tile, photo=True), row, value, labels[row]))
+        tile = data_uri(photo_tile(photos[row], TILE_PIXELS, window), photo=True)
+        shown.append(Photo(tile, _close_up(photos[row], window), row, value, labels[row]))
     return shown
+
+
+def _close_up(photo: Any, window: Rectangle | None) -> str | None:
+    if window is None or window.height > SMALL_WINDOW * photo.shape[0]:
+        return None
+    return data_uri(close_up(photo, TILE_PIXELS // 2, window), photo=True)
 
 
 def _filter_uri(run: Run, commit: Commit, index: tuple[int, int, int]) -> str:

@@ -114,6 +114,13 @@ def photo_tile(photo: Array, side: int, window: Rectangle | None = None) -> Any:
     return pale
 
 
+def close_up(photo: Array, side: int, window: Rectangle) -> Any:
+    """What lies in a window of a photograph (y, x, channel), in colour, ``side`` pixels high."""
+    part = as_image(photo[window.slices]).convert("RGB")
+    size = (max(1, round(side * window.width / window.height)), side)
+    return part.resize(size, _resampling(side / window.height))
+
+
 def _resampling(zoom: float) -> Any:
     return Image.Resampling.BICUBIC if zoom > 1 else Image.Resampling.LANCZOS
 

@@ -120,7 +120,7 @@ def _context(run: Run, commit: Commit, strongest: dict[int, xr.Dataset]) -> Cont
             for number in range(1, commit.layers + 1)
         ],
         "configured": len(run.geometry.layers),
-        "weights": run.geometry.weights,
+        "weights": sum(layer.weights for layer in run.geometry.layers[: commit.layers]),
         "trained_on": run.provenance.get("store", {}),
         "state": _state(events),
         "mosaics": _mosaics(run, commit),

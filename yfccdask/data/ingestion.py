@@ -312,7 +312,7 @@ def _run_through(
         return list(flying)
 
     try:
-        ended = as_completed(start(), with_results=True)
+        ended = as_completed(start(), loop=client.loop, with_results=True)
         for future, result in ended:
             yield flying.pop(future), result
             known = set(flying)

@@ -92,8 +92,8 @@ class Trainer:
         whole = await self.client.compute(moment)
         if not np.trace(whole) > 0:
             raise StoreError(
-                f"{self.store.path}: expected images that vary, found blank ones in blocks {numbers}: "
-                "nothing can be learned from them"
+                f"{self.store.path}: expected images that vary, found only blank ones in blocks "
+                f"{numbers}: nothing can be learned from them"
             )
         fitted = whitening_filter(whole, settings.patch, settings.floor)
         self.run.save_whitening(fitted)
