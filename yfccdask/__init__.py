@@ -31,7 +31,7 @@ _PUBLIC = {
     "report": "yfccdask.analysis.reporting",
     "strongest_images": "yfccdask.analysis.strongest_images",
     "train": "yfccdask.training.start",
-    "write_store": "yfccdask.data.ingestion",
+    "write_store": "yfccdask.data.block_writing",
 }
 
 __version__ = metadata.version("yfccdask")

@@ -1,5 +1,7 @@
 """Configurations: presets, what is refused and how, round trips, documentation."""
 
+from pathlib import Path
+
 import pytest
 import yaml
 from hypothesis import given
@@ -16,6 +18,7 @@ from yfccdask.config import (
     network_geometry,
 )
 from yfccdask.config.schema import Section
+from yfccdask.config.text import schema_page
 from yfccdask.errors import ConfigError, GeometryError
 
 
@@ -130,3 +133,8 @@ def test_any_values_survive_the_round_trip(seed, sparsity, chunk):
     tree["engine"]["chunk"] = chunk
     config = Config.model_validate(tree)
     assert Config.model_validate(yaml.safe_load(config_to_yaml(config))) == config
+
+
+def test_the_page_of_the_docs_is_the_schema_s():
+    page = Path(__file__).parents[2] / "docs" / "configuration.md"
+    assert page.read_text() == schema_page(), "run python docs/make_configuration_page.py"

@@ -99,6 +99,7 @@ def _pace_plot(seconds: np.ndarray, images: np.ndarray) -> Any:
     rates, middles = np.diff(trained) / widths, (edges[1:] + edges[:-1]) / 2
     plot.line(middles / length, rates, color=COLOURS["throughput"], line_width=2)
     plot.y_range.start = 0
+    plot.yaxis.formatter = NumeralTickFormatter(format="0,0.[00]")
     return plot
 
 

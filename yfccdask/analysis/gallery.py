@@ -18,7 +18,7 @@ from yfccdask.analysis.pictures import (
     photo_tile,
     unit_window,
 )
-from yfccdask.analysis.strongest_pass import telling_units
+from yfccdask.analysis.strongest_pass import chance_selectivity, selectivity, telling_units
 from yfccdask.data.blocks import BlockStore
 from yfccdask.data.commits import Commit
 from yfccdask.data.runs import Run
@@ -55,11 +55,35 @@ class UnitCard:
 
 
 @dataclass(frozen=True)
+class Gallery:
+    """A layer's cards; how selective its median living unit is, and a bell curve would be."""
+
+    layer: int
+    cards: list[UnitCard]
+    selectivity: float | None
+    chance: float
+
+
+@dataclass(frozen=True)
 class Credit:
     """Whom to credit for some photographs of the page."""
 
     credit: str
     licence: str
+
+
+def layer_gallery(
+    run: Run, commit: Commit, store: BlockStore, layer: int, dataset: xr.Dataset
+) -> Gallery:
+    """What is shown of a layer (counted from 1)."""
+    scores = selectivity(dataset).values
+    living = scores[np.isfinite(scores)]
+    return Gallery(
+        layer=layer,
+        cards=unit_cards(run, commit, store, layer, dataset),
+        selectivity=float(np.median(living)) if living.size else None,
+        chance=chance_selectivity(int(dataset.attrs["images"]), dataset.sizes["rank"]),
+    )
 
 
 def unit_cards(
@@ -124,7 +148,7 @@ def _photos(
 
 
 def _close_up(photo: Any, window: Rectangle | None) -> str | None:
-    if window is None or window.height > SMALL_WINDOW * photo.shape[0]:
+    if window is None or max(window.height, window.width) > SMALL_WINDOW * photo.shape[0]:
         return None
     return data_uri(close_up(photo, TILE_PIXELS // 2, window), photo=True)
 

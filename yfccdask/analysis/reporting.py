@@ -23,7 +23,7 @@ from yfccdask.analysis.curve_plots import (
     objective_ends,
 )
 from yfccdask.analysis.edge_share import edge_shares, initial_filters, trained_filters
-from yfccdask.analysis.gallery import UnitCard, photo_credits, shown_rows, unit_cards
+from yfccdask.analysis.gallery import layer_gallery, photo_credits, shown_rows
 from yfccdask.analysis.pictures import data_uri, filter_pictures, mosaic
 from yfccdask.analysis.strongest_pass import stored_strongest_images, strongest_images
 from yfccdask.config import config_to_yaml
@@ -141,11 +141,10 @@ def _photographs(
     """The galleries and the credits; empty where there is no store."""
     if store is None:
         return {"galleries": [], "credits": [], "crops": 1, "sources": None}
-    galleries: list[tuple[int, list[UnitCard]]] = [
-        (number, unit_cards(run, commit, store, number, dataset))
-        for number, dataset in strongest.items()
+    galleries = [
+        layer_gallery(run, commit, store, number, dataset) for number, dataset in strongest.items()
     ]
-    rows = shown_rows([card for _, cards in galleries for card in cards])
+    rows = shown_rows([card for gallery in galleries for card in gallery.cards])
     attributes = store.attributes()
     return {
         "galleries": galleries,

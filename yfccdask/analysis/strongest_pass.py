@@ -18,6 +18,7 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 from distributed import Client, futures_of, wait
+from scipy.stats import norm
 
 from yfccdask.data.blocks import BlockStore, open_store
 from yfccdask.data.commits import Commit
@@ -118,21 +119,35 @@ def alive_units(deviation: xr.DataArray) -> xr.DataArray:
     return (deviation > ALIVE_SHARE * float(deviation.median())) & (deviation > 0)
 
 
+def selectivity(dataset: xr.Dataset) -> xr.DataArray:
+    """How far every unit's strongest responses stand out, (grid_y, grid_x, unit).
+
+    The mean of its strongest values less its mean response, in its own deviations; minus infinity
+    for a unit that is not alive.
+    """
+    spread = dataset["deviation"].where(dataset["alive"], np.inf)
+    score = (dataset["value"].mean("rank") - dataset["mean"]) / spread
+    return score.where(dataset["alive"], -np.inf).transpose(*UNITS)
+
+
+def chance_selectivity(images: int, k: int) -> float:
+    """The selectivity of a unit whose responses follow a bell curve (Blom's approximation)."""
+    ranks = np.arange(1, min(k, images) + 1)
+    return float(norm.isf((ranks - 0.375) / (images + 0.25)).mean())
+
+
 def telling_units(dataset: xr.Dataset, count: int) -> list[tuple[int, int, int]]:
     """Units to show, (grid_y, grid_x, unit): the most selective living ones, spread over positions.
 
-    Selective: the mean of the strongest values lies many deviations above the mean response. As
-    many positions as are wanted are taken evenly over the grid, and the best unit of each; where
+    As many positions as are wanted are taken evenly over the grid, and the best unit of each; where
     there are fewer positions than units wanted, then the second best of each, and so on.
     """
-    spread = xr.where(dataset["alive"], dataset["deviation"], np.inf)
-    score = (dataset["value"].mean("rank") - dataset["mean"]) / spread
-    score = score.where(dataset["alive"], -np.inf).transpose(*UNITS).values
-    height, width, units = score.shape
-    cells = np.unique(np.linspace(0, height * width - 1, count).round().astype(int))
-    best = np.argsort(-score.reshape(-1, units)[cells], axis=1, kind="stable")
-    ranked = [(int(c), int(best[i, r])) for r in range(units) for i, c in enumerate(cells)]
+    score = selectivity(dataset).values
+    (height, width), units = score.shape[:2], score.shape[2]
     flat = score.reshape(-1, units)
+    cells = np.unique(np.linspace(0, height * width - 1, count).round().astype(int))
+    best = np.argsort(-flat[cells], axis=1, kind="stable")
+    ranked = [(int(c), int(best[i, r])) for r in range(units) for i, c in enumerate(cells)]
     chosen = [cell for cell in ranked if np.isfinite(flat[cell])][:count]
     return sorted((*divmod(cell, width), unit) for cell, unit in chosen)
 

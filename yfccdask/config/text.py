@@ -7,7 +7,39 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
-from yfccdask.config.schema import Config
+from yfccdask.config.schema import (
+    Batching,
+    Config,
+    DenseLayer,
+    Engine,
+    Images,
+    Lcn,
+    Learning,
+    LocalLayer,
+    Preprocessing,
+    Whitening,
+)
+
+PAGE_HEAD = """# Configuration
+
+One YAML file describes a run; `yfccdask config show demo` prints one in full. A file may start
+from another (`based_on: demo`), change layers by index (`layers: {0: {units: 48}}`), and any key
+can be changed on the command line (`--set layers.0.units=48`). An unknown key, a wrong type or
+windows that don't cover their field are refused by name. This page is made from the schema by
+`docs/make_configuration_page.py`.
+"""
+PAGE_SECTIONS: dict[str, type[BaseModel]] = {
+    "The file": Config,
+    "images": Images,
+    "batching": Batching,
+    "preprocessing": Preprocessing,
+    "preprocessing.whitening": Whitening,
+    "layers: keys of both kinds": Learning,
+    "layers: kind local": LocalLayer,
+    "layers: kind dense": DenseLayer,
+    "layers.N.lcn": Lcn,
+    "engine": Engine,
+}
 
 
 def config_to_yaml(config: Config, *, comments: bool = True) -> str:
@@ -41,3 +73,26 @@ def _entry(name: str, value: Any, indent: str, comments: bool) -> list[str]:
 def _scalar(value: Any) -> str:
     text = yaml.safe_dump(value, default_flow_style=True, width=1000).strip()
     return text.removesuffix("...").strip()
+
+
+def schema_page() -> str:
+    """Every key with its default and its text, as Markdown."""
+    parts = [PAGE_HEAD]
+    for title, section in PAGE_SECTIONS.items():
+        inherited = Learning.model_fields if section in (LocalLayer, DenseLayer) else {}
+        rows = [
+            f"| `{name}` | {_default(field)} | {' '.join((field.description or '').split())} |"
+            for name, field in section.model_fields.items()
+            if name not in inherited and field.description
+        ]
+        parts.append("\n".join([f"## {title}\n", "| key | default | |", "|---|---|---|", *rows]))
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def _default(field: Any) -> str:
+    if field.is_required():
+        return "required"
+    if isinstance(field.default, BaseModel):
+        return "see below"
+    plain = list(field.default) if isinstance(field.default, tuple) else field.default
+    return f"`{_scalar(plain)}`"

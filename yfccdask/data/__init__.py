@@ -1,7 +1,8 @@
 """Images: photographs to blocks on disk, and blocks to Dask arrays."""
 
+from yfccdask.data.block_writing import write_store
 from yfccdask.data.blocks import BlockStore, block, block_moments, open_store
-from yfccdask.data.ingestion import IngestReport, ingest, write_store
+from yfccdask.data.ingestion import IngestReport, ingest
 from yfccdask.data.sample_photos import fetch_samples
 
 __all__ = [

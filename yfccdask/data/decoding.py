@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from yfccdask.data.sources import replace_file
+from yfccdask.data.partial_stores import replace_file
 from yfccdask.errors import DataError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "PPM")

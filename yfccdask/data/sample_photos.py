@@ -23,10 +23,11 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import Any
 
 import yaml
 
+from yfccdask.data.durable import publish
 from yfccdask.errors import DataError, SamplesUnavailable
 
 LIST = Path(__file__).with_name("sample_wheels.yaml")
@@ -222,14 +223,12 @@ def _take_photos(wheel: Wheel, path: Path, partial: Path, folder: Path) -> None:
 
 
 def _take_photo(wheel: Wheel, photo: Photo, content: bytes, partial: Path, folder: Path) -> None:
-    """Write one photograph beside its place, flush it, and move it there."""
+    """Write one photograph beside its place and move it there whole."""
     found = hashlib.sha256(content).hexdigest()
     if found != photo.sha256:
         raise _unavailable(wheel, f"{photo.path}: expected {photo.sha256}, found {found}")
     fresh = folder / "photo"
-    with fresh.open("wb") as stream:
-        stream.write(content)
-        _flush(stream)
+    fresh.write_bytes(content)
     fresh.replace(partial / photo.file)
 
 
@@ -333,11 +332,9 @@ def _close_partial(partial: Path, target: Path, wheels: Sequence[Wheel]) -> None
     for leftover in partial.glob(f"{WORKING}*"):
         shutil.rmtree(leftover)
     _write_credits(partial / CREDITS, wheels)
-    _flush_folder(partial)
     with suppress(FileNotFoundError):
         target.rmdir()
-    partial.rename(target)
-    _flush_folder(target.parent)
+    publish(partial, target)
 
 
 def _write_credits(path: Path, wheels: Sequence[Wheel]) -> None:
@@ -349,7 +346,6 @@ def _write_credits(path: Path, wheels: Sequence[Wheel]) -> None:
             for photo in wheel.photos:
                 source = (wheel.name, wheel.version, photo.path)
                 writer.writerow((photo.file, *source, photo.licence, photo.credit))
-        _flush(stream)
 
 
 def _credited(path: Path) -> set[str]:
@@ -364,23 +360,6 @@ def _sha256(path: Path) -> str | None:
         return None
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _flush(stream: IO[Any]) -> None:
-    """Force an open file to the disk."""
-    stream.flush()
-    os.fsync(stream.fileno())
-
-
-def _flush_folder(folder: Path) -> None:
-    """Force a folder's entries to the disk, where the system can."""
-    if os.name != "posix":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _some(names: Iterable[str], count: int = 3) -> str:

@@ -1,4 +1,4 @@
-"""Files: which photographs there are, what became of them, and folders that are whole or absent.
+"""Which photographs there are: folders and manifests.
 
 A manifest is a `pandas.DataFrame` with one row per file and the columns of `COLUMNS`. Listing
 happens here, once, and never inside a task; ingest asks nothing else of a source.
@@ -8,32 +8,15 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import json
 import os
-import shutil
-import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
 
-import numpy as np
 import pandas as pd
 
-from yfccdask.data.durable import publish, write_text
-from yfccdask.errors import DataError, StoreError
-
-try:
-    import fcntl
-except ImportError:  # no locks where the system has none
-    fcntl = None  # type: ignore[assignment]
+from yfccdask.errors import DataError
 
 CREDITS = "CREDITS.tsv"
-STATUS_COLUMNS = (
-    *("id", "source", "outcome", "reason", "images", "block", "index"),
-    *("source_digest", "width", "height", "credit", "licence"),
-)
-REQUEST, LOCK, STAGING = "request.json", "lock", "staging"
 COLUMNS = ("id", "source", "credit", "licence")
 CREDIT_COLUMNS = ("file", "package", "version", "path", "licence", "credit")
 
@@ -107,118 +90,6 @@ def _checked(manifest: pd.DataFrame) -> pd.DataFrame:
     if (whole["id"] == "").any():
         raise DataError("expected an id for every file in the manifest, found an empty one")
     return whole.astype(object).sort_values("id", ignore_index=True)
-
-
-def files_status(files: pd.DataFrame, crops: pd.DataFrame, block_size: int) -> pd.DataFrame:
-    """Say what became of every file, one row each, sorted by id.
-
-    Parameters
-    ----------
-    files : pandas.DataFrame
-        A manifest with the columns reason ("" if written), source_digest, width and height.
-    crops : pandas.DataFrame
-        One row per image in the store's order, with columns file and crop. A file's ``index``
-        is the row of its crop 0.
-    block_size : int
-        Images per data block.
-    """
-    good = (files["reason"] == "").to_numpy()
-    index = np.full(len(files), -1, dtype=np.int64)
-    first = (crops["crop"] == 0).to_numpy()
-    index[crops["file"][first]] = np.flatnonzero(first)
-    found = files.assign(
-        source=[printable(path) for path in files["source"]],
-        outcome=np.where(good, "written", "skipped"),
-        images=np.bincount(crops["file"], minlength=len(files)),
-        index=index,
-        block=np.where(good, index // block_size, -1),
-    )
-    return found[list(STATUS_COLUMNS)].sort_values("id", ignore_index=True)
-
-
-def array_status(texts: dict[str, list[str]], size: int, block_size: int) -> pd.DataFrame:
-    """Say of every image of an array that it was written, one row each."""
-    index = np.arange(len(texts["image_id"]))
-    known = {"id": texts["image_id"], "credit": texts["credit"], "licence": texts["licence"]}
-    numbers = {"images": 1, "index": index, "block": index // block_size}
-    fixed = {"source": "", "outcome": "written", "reason": "", "source_digest": ""}
-    shape = {"width": size, "height": size}
-    return pd.DataFrame({**known, **numbers}).assign(**fixed, **shape)[list(STATUS_COLUMNS)]
-
-
-def replace_file(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Write a file beside its place, force it to the disk and rename it."""
-    working = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
-    with working.open("wb") as stream:
-        write(stream)
-        stream.flush()
-        os.fsync(stream.fileno())
-    working.replace(path)
-
-
-@contextmanager
-def partial_store(path: Path, request: dict[str, Any], go_on: bool = True) -> Iterator[Path]:
-    """Give a folder to write a store in; on leaving flush it and rename it to ``path``.
-
-    What a killed call with the same request has left is kept if ``go_on``, else removed.
-
-    Raises
-    ------
-    StoreError
-        ``path`` is taken, or `path.partial` is not ours or is being written by another process.
-    """
-    partial = path.with_name(f"{path.name}.partial")
-    if path.exists() or path.is_symlink():
-        raise StoreError(f"expected nothing at {path}, found something: choose another path")
-    with _claimed(partial):
-        if not go_on or not _same_request(partial / REQUEST, request):
-            _remove(partial, LOCK)
-        write_text(partial / REQUEST, json.dumps(request))
-        (partial / STAGING).mkdir(exist_ok=True)
-        try:
-            yield partial
-        except DataError:
-            shutil.rmtree(partial)
-            raise
-        shutil.rmtree(partial / STAGING)
-        (partial / REQUEST).unlink()
-        (partial / LOCK).unlink()
-        for leftover in partial.rglob("*.partial"):  # of a writer that was killed
-            leftover.unlink()
-        publish(partial, path)
-
-
-@contextmanager
-def _claimed(partial: Path) -> Iterator[None]:
-    """Hold the lock of a partial store, which must be ours or new."""
-    names = set(os.listdir(partial)) if partial.is_dir() else set()
-    if partial.is_symlink() or (names - {LOCK} and REQUEST not in names):
-        raise StoreError(
-            f"expected an unfinished store at {partial}, found something: move it away"
-        )
-    partial.mkdir(parents=True, exist_ok=True)
-    with (partial / LOCK).open("a") as lock:
-        try:
-            if fcntl is not None:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise StoreError(f"another process is writing {partial}: wait for its end") from error
-        yield
-
-
-def _same_request(path: Path, request: dict[str, Any]) -> bool:
-    return path.is_file() and json.loads(path.read_text()) == request
-
-
-def _remove(folder: Path, *keep: str) -> None:
-    """Empty a folder but for some names."""
-    for path in folder.iterdir():
-        if path.name in keep:
-            continue
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
 
 
 def ids_digest(manifest: pd.DataFrame) -> str:
