@@ -29,7 +29,7 @@ _PUBLIC = {
     "open_store": "yfccdask.data.blocks",
     "plan": "yfccdask.training.planning",
     "report": "yfccdask.analysis.reporting",
-    "strongest_images": "yfccdask.analysis.strongest_images",
+    "strongest_images": "yfccdask.analysis.strongest_pass",
     "train": "yfccdask.training.start",
     "write_store": "yfccdask.data.block_writing",
 }

@@ -8,8 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from yfccdask.data.blocks import BlockStore
-from yfccdask.data.ingestion import write_store
+from yfccdask.data import BlockStore, write_store
 from yfccdask.data.runs import Run, open_run
 
 HOSTILE = "<script>alert(1)</script>\"><img src=x onerror='alert(1)'>"

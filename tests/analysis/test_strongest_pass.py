@@ -153,7 +153,9 @@ def test_a_unit_is_alive_if_it_varies_as_others_do():
     deviation = [1, 1, 0, 1, 0.0099, 0.0101, 1, 1, 1, 1, 1, 1]
     alive = dataset_of(np.ones(12), deviation)["alive"]
     assert alive.values.ravel().tolist() == [1, 1, 0, 1, 0, 1, 1, 1, 1, 1, 1, 1]
-    assert not dataset_of(np.ones(12), np.zeros(12))["alive"].any()
+    dead = dataset_of(np.ones(12), np.zeros(12))
+    assert not dead["alive"].any()
+    assert telling_units(dead, 3) == []
 
 
 def test_units_to_show_are_selective_alive_and_spread_over_positions():

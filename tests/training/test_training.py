@@ -11,7 +11,7 @@ from yfccdask.config import load_config
 from yfccdask.data import open_store, write_store
 from yfccdask.data.digests import digest
 from yfccdask.data.runs import open_run
-from yfccdask.errors import DamagedCommit, Diverged, RunError, StoreError
+from yfccdask.errors import DamagedCommit, Diverged, PlanRefused, RunError, StoreError
 from yfccdask.training.clusters import ClusterRequest
 from yfccdask.training.start import train
 
@@ -52,8 +52,9 @@ def test_rows_stay_of_unit_norm(tiny_run):
         (ClusterRequest(workers=3, processes=False), []),
         (THREADS, ["engine.chunk=[2, 3]", "engine.chunk_leaves=1"]),
         (THREADS, ["engine.chunk=[1, 1]", "engine.chunk_leaves=2", "engine.blocks_in_flight=1"]),
+        (THREADS, ["engine.stage_fields=memory"]),
     ],
-    ids=["3 workers", "other chunks", "single positions"],
+    ids=["3 workers", "other chunks", "single positions", "staged fields"],
 )
 def test_the_digest_is_the_same(tiny_run, tiny_store, tmp_path, cluster, overrides):
     other = train(load_config("tiny", overrides), tiny_store, tmp_path / "run", cluster=cluster)
@@ -114,6 +115,16 @@ def test_a_divergence_stops_the_run_and_says_what_to_do(tiny_store, tmp_path):
     assert run.events()[-1]["event"] == "diverged"
     with pytest.raises(RunError, match="at least one commit"):
         run.commit()
+
+
+def test_fields_that_do_not_fit_the_memory_are_refused_before_anything_is_written(
+    tiny_store, tmp_path
+):
+    config = load_config("tiny", ["engine.stage_fields=memory"])
+    cluster = ClusterRequest(workers=1, processes=False, memory="200kB")
+    with pytest.raises(PlanRefused, match="stage_fields=recompute"):
+        train(config, tiny_store, tmp_path / "run", cluster=cluster)
+    assert not (tmp_path / "run").exists()
 
 
 def test_blank_images_are_refused_by_name(tmp_path):

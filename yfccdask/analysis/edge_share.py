@@ -73,7 +73,7 @@ def edge_shares(
     commit = commit or run.commit()
     cells = spread_positions(run.geometry.layers[0].grid, positions)
     return EdgeShares(
-        _share([trained_filters(run, commit, cell)[:MOST_UNITS] for cell in cells]),
+        _share([trained_filters(run, commit, cell, MOST_UNITS) for cell in cells]),
         _share([initial_filters(run, cell, MOST_UNITS) for cell in cells]),
         tuple(cells),
     )
@@ -86,14 +86,17 @@ def spread_positions(grid: tuple[int, int], count: int) -> list[tuple[int, int]]
     return [(int(y), int(x)) for y, x in (divmod(number, grid[1]) for number in numbers)]
 
 
-def trained_filters(run: Run, commit: Commit, position: tuple[int, int]) -> np.ndarray:
-    """One position's first-layer weights as filters (unit, y, x, channel)."""
+def trained_filters(
+    run: Run, commit: Commit, position: tuple[int, int], units: int | None = None
+) -> np.ndarray:
+    """One position's first-layer weights, all or the first ``units``: (unit, y, x, channel)."""
     group: Any = zarr.open_group(layer_path(commit.path, 0), mode="r")
-    return _as_filters(group["weights"][position], run.geometry.layers[0])
+    weights = group["weights"][(*position, slice(units))]
+    return _as_filters(weights, run.geometry.layers[0])
 
 
 def initial_filters(run: Run, position: tuple[int, int], units: int | None = None) -> np.ndarray:
-    """The weights that one position of the first layer began with (unit, y, x, channel)."""
+    """What one position's first-layer weights were before training: (unit, y, x, channel)."""
     layer = run.geometry.layers[0]
     number = position[0] * layer.grid[1] + position[1]
     count = layer.units if units is None else min(units, layer.units)

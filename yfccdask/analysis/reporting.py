@@ -97,7 +97,7 @@ def find_store(
         found = store if isinstance(store, BlockStore) else open_store(store)
         same = found.digest == trained_on.get("digest")
         return found, None if same else "They are not from the store that this run was trained on."
-    path = str(trained_on.get("path", ""))
+    path = str(trained_on.get("path") or "/unknown")
     try:
         found = open_store(path)
     except StoreError as error:
@@ -240,16 +240,17 @@ def _mosaics(run: Run, commit: Commit) -> list[Context]:
     (name, centre), *others = figure_positions(run.geometry.layers[0].grid).items()
     initial = initial_filters(run, centre, MOST_FILTERS)
     figures = [
-        _figure(f"{name}, trained", centre, trained_filters(run, commit, centre)),
+        _figure(f"{name}, trained", centre, trained_filters(run, commit, centre, MOST_FILTERS)),
         _figure(f"{name}, before training", centre, initial),
     ]
     for name, place in others:
-        figures.append(_figure(f"{name}, trained", place, trained_filters(run, commit, place)))
+        filters = trained_filters(run, commit, place, MOST_FILTERS)
+        figures.append(_figure(f"{name}, trained", place, filters))
     return figures
 
 
 def _figure(title: str, position: tuple[int, int], filters: Any) -> Context:
-    pictures = filter_pictures(filters[:MOST_FILTERS])
+    pictures = filter_pictures(filters)
     width = mosaic(pictures).width
     picture = mosaic(pictures, zoom=max(1, -(-MOSAIC_PIXELS // width)), gap=3)
     return {

@@ -157,6 +157,8 @@ class Engine(Section):
     """Rows and columns of positions per weight chunk; null lets the planner choose."""
     chunk_leaves: Positive | None = None
     """Leaves per chunk of a dense layer; null lets the planner choose."""
+    stage_fields: Literal["recompute", "memory"] = "recompute"
+    """A layer's input on its later passes: computed again, or kept in the workers' memory."""
     blocks_in_flight: Positive = 2
     """Data blocks whose tasks may be under way at once."""
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import dask.array as da
 import numpy as np
 from dask._task_spec import Task, TaskRef
+from dask.base import tokenize
 
 from yfccdask.geometry import Rectangle
 from yfccdask.graph.pieces import array_from_tasks, field_layout, pieces_of
@@ -45,7 +46,8 @@ def preprocess(
     dask array (image, y, x, channel) of ``dtype``
     """
     layout = field_layout(images)
-    name = f"preprocessed-{images.name}"
+    kind = None if whitening is None else whitening.name
+    name = f"preprocessed-{tokenize(images.name, contrast, kind, np.dtype(dtype).name)}"
     halo = 0 if whitening is None else whitening.shape[0] // 2
     white = None if whitening is None else TaskRef((whitening.name, 0, 0, 0, 0))
     tasks = {}

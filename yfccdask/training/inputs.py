@@ -9,9 +9,9 @@ import dask.array as da
 import numpy as np
 from dask._task_spec import Task
 
-from yfccdask.config import Config, LocalLayer
+from yfccdask.config import Config, LocalLayer, network_geometry
 from yfccdask.data.blocks import BlockStore, block, block_moments
-from yfccdask.errors import StoreError
+from yfccdask.errors import PlanRefused, StoreError
 from yfccdask.graph import Forward, StateChunks, layer_input, preprocess
 from yfccdask.graph.images import ContrastScale
 from yfccdask.graph.pieces import array_from_tasks
@@ -103,6 +103,34 @@ class Inputs:
         """A trained layer (counted from 0) as its successors see it."""
         window, floor = contrast_window(self.config, layer)
         return Forward(states, scale, window, floor)
+
+
+def check_staging(config: Config, store: BlockStore, memory: float) -> None:
+    """Refuse to keep fields in the workers' memory that would take more than half of it.
+
+    Parameters
+    ----------
+    config : Config
+    store : BlockStore
+    memory : float
+        Bytes that all workers have together.
+
+    Raises
+    ------
+    PlanRefused
+        Naming the layer, the bytes and what to change.
+    """
+    if config.engine.stage_fields == "recompute":
+        return
+    itemsize = np.dtype(config.dtype).itemsize
+    for number, layer in enumerate(network_geometry(config).layers, start=1):
+        needed = store.images * layer.input.size * itemsize
+        if 2 * needed > memory:
+            raise PlanRefused(
+                f"engine.stage_fields: expected the input of layer {number} to fit half of the "
+                f"workers' memory, found {needed / 1e9:.3g} GB of fields and {memory / 1e9:.3g} GB "
+                "of memory: use --set engine.stage_fields=recompute, more workers or fewer images"
+            )
 
 
 def session_token() -> str:

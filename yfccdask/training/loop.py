@@ -29,7 +29,12 @@ from yfccdask.graph.commit_graph import written_chunks
 from yfccdask.graph.network_graph import field_deviation
 from yfccdask.graph.whitening_graph import patch_moment
 from yfccdask.numerics.whitening import whitening_filter
-from yfccdask.training.inputs import Inputs, constant_array, contrast_scale, session_token
+from yfccdask.training.inputs import (
+    Inputs,
+    constant_array,
+    contrast_scale,
+    session_token,
+)
 from yfccdask.training.schedule import Visit, block_order, layer_visits, objective_of, rates_of
 
 WHITENING_BLOCKS = 8  # blocks that the whitening's patches are sampled from, at most
@@ -47,6 +52,7 @@ class Trainer:
     on_event: OnEvent = lambda event: None
     token: str = field(default_factory=session_token)
     below: list[Forward] = field(default_factory=list)
+    staged: dict[int, da.Array] = field(default_factory=dict)
     commits: int = 0
 
     @property
@@ -113,6 +119,7 @@ class Trainer:
                 await self.record(*under_way.popleft(), started)
         while under_way:
             await self.record(*under_way.popleft(), started)
+        self.staged.clear()
         self.below.append(inputs.forward(layer, states, scale))
 
     async def measure_scale(self, inputs: Inputs, layer: int) -> float:
@@ -142,6 +149,14 @@ class Trainer:
             dtype=np.dtype(self.config.dtype),
         )
 
+    def field(self, inputs: Inputs, number: int) -> da.Array:
+        """The field of a block that enters the layer in training, kept where that is asked for."""
+        if self.config.engine.stage_fields == "recompute":
+            return inputs.field(number, self.below)
+        if number not in self.staged:
+            self.staged[number] = self.client.persist(inputs.field(number, self.below))
+        return self.staged[number]
+
     def submit(
         self, inputs: Inputs, states: StateChunks, visit: Visit, scale: float
     ) -> tuple[StateChunks, da.Array]:
@@ -150,7 +165,7 @@ class Trainer:
         new = train_block(
             f"state-layer{visit.layer + 1}-pass{visit.sweep}-block{visit.block}-{self.token}",
             states,
-            inputs.field(visit.block, self.below),
+            self.field(inputs, visit.block),
             scale,
             objective_of(settings),
             rates_of(settings, geometry, visit),

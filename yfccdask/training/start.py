@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +15,7 @@ from yfccdask.config import Config, load_config
 from yfccdask.data.blocks import BlockStore, open_store
 from yfccdask.data.runs import Run, create_run, refuse_existing
 from yfccdask.training.clusters import ClusterRequest, connect
-from yfccdask.training.inputs import check_store
+from yfccdask.training.inputs import check_staging, check_store
 from yfccdask.training.loop import OnEvent, Trainer, layouts_of
 from yfccdask.training.provenance import run_provenance
 
@@ -78,8 +79,9 @@ async def _session(
     on_connect: OnEvent,
 ) -> Run:
     async with connect(cluster) as client:
-        info = await client.scheduler.identity()
-        workers = max(1, len(info["workers"]))
+        facts = (await client.scheduler.identity())["workers"].values()
+        check_staging(config, store, sum(fact["memory_limit"] or math.inf for fact in facts))
+        workers = max(1, len(facts))
         address = client.scheduler.address
         link = client.dashboard_link
         on_connect({"scheduler": address, "dashboard": link, "workers": workers})
