@@ -21,7 +21,8 @@ from yfccdask.numerics.kernels import (
 )
 
 Array = Any
-RECONSTRUCTION, SPARSITY = 0, 1  # the two parts of a cost, along its last axis
+# What is no longer finite shows in the next cost, which ends the run; NumPy need not warn as well.
+DIVERGING = {"over": "ignore", "invalid": "ignore", "divide": "ignore"}
 
 
 class State(NamedTuple):
@@ -104,6 +105,7 @@ class _Buffers:
         self.images = images
 
 
+@np.errstate(**DIVERGING)
 def train_visit(
     state: State,
     region: Array,
@@ -224,6 +226,7 @@ def descend_alpha(
     state.alpha[index] = float(state.alpha[index]) - rate * step
 
 
+@np.errstate(**DIVERGING)
 def forward_visit(
     state: State, region: Array, scale: float, windows: Windows, tile: tuple[int, int], rows: int
 ) -> Array:
