@@ -135,14 +135,14 @@ def test_what_cannot_be_is_refused(own_run, tiny_store):
         strongest_images(own_run, tiny_store)
 
 
-def dataset_of(value, deviation):
-    """A layer of 2 x 2 positions and 3 units."""
-    units = ("grid_y", "grid_x", "unit")
-    deviation = xr.DataArray(np.asarray(deviation, float).reshape(2, 2, 3), dims=units)
+def dataset_of(value, deviation, grid=(2, 2)):
+    """A layer of 12 units over a grid of positions."""
+    units, shape = ("grid_y", "grid_x", "unit"), (*grid, 12 // (grid[0] * grid[1]))
+    deviation = xr.DataArray(np.asarray(deviation, float).reshape(shape), dims=units)
     return xr.Dataset(
         {
-            "value": ((*units, "rank"), np.asarray(value, float).reshape(2, 2, 3, 1)),
-            "mean": (units, np.zeros((2, 2, 3))),
+            "value": ((*units, "rank"), np.asarray(value, float).reshape(*shape, 1)),
+            "mean": (units, np.zeros(shape)),
             "deviation": deviation,
             "alive": alive_units(deviation),
         }
@@ -166,6 +166,12 @@ def test_units_to_show_are_selective_alive_and_spread_over_positions():
     assert telling_units(dataset, 4) == [(0, 0, 1), (0, 1, 2), (1, 0, 2), (1, 1, 2)]
     assert telling_units(dataset, 2) == [(0, 0, 1), (1, 1, 2)]
     assert len(telling_units(dataset, 100)) == 11
+
+
+def test_units_to_show_are_not_the_very_first():
+    dataset = dataset_of(np.arange(12)[::-1], np.ones(12), grid=(1, 1))
+    assert telling_units(dataset, 1) == [(0, 0, 3)]
+    assert telling_units(dataset, 3) == [(0, 0, 1), (0, 0, 3), (0, 0, 5)]
 
 
 def test_chance_is_what_a_bell_curve_gives(rng):

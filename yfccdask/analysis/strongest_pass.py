@@ -137,19 +137,24 @@ def chance_selectivity(images: int, k: int) -> float:
 
 
 def telling_units(dataset: xr.Dataset, count: int) -> list[tuple[int, int, int]]:
-    """Units to show, (grid_y, grid_x, unit): the most selective living ones, spread over positions.
+    """Units to show, (grid_y, grid_x, unit): from the more selective half, spread over positions.
 
-    As many positions as are wanted are taken evenly over the grid, and the best unit of each; where
-    there are fewer positions than units wanted, then the second best of each, and so on.
+    As many positions as are wanted are taken evenly over the grid, and of each the living units at
+    even steps through the more selective half: one unit is the one at the upper quartile. The very
+    first are left out, since those are caught on a single photograph more often than not.
     """
     score = selectivity(dataset).values
     (height, width), units = score.shape[:2], score.shape[2]
-    flat = score.reshape(-1, units)
     cells = np.unique(np.linspace(0, height * width - 1, count).round().astype(int))
-    best = np.argsort(-flat[cells], axis=1, kind="stable")
-    ranked = [(int(c), int(best[i, r])) for r in range(units) for i, c in enumerate(cells)]
-    chosen = [cell for cell in ranked if np.isfinite(flat[cell])][:count]
-    return sorted((*divmod(cell, width), unit) for cell, unit in chosen)
+    each = min(units, -(-count // len(cells)))
+    chosen = []
+    for cell in cells:
+        ranked = np.argsort(-score[divmod(cell, width)], kind="stable")
+        living = int(np.isfinite(score[divmod(cell, width)]).sum())
+        steps = (np.arange(each) + 0.5) * living / (2 * each)
+        ranks = np.arange(living) if living <= each else np.unique(steps.astype(int))
+        chosen += [(*divmod(int(cell), width), int(unit)) for unit in ranked[ranks]]
+    return sorted(chosen[:count])
 
 
 def _request(
