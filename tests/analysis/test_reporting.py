@@ -9,8 +9,9 @@ import pytest
 from tests.analysis.conftest import HOSTILE
 from tests.conftest import THREADS
 from yfccdask.analysis import reporting
-from yfccdask.analysis.curve_plots import elapsed, images_per_second, objective_ends, smoothed
+from yfccdask.analysis.curve_plots import smoothed
 from yfccdask.analysis.reporting import duration, figure_positions, report
+from yfccdask.dashboard.summary import elapsed, images_per_second, objective_ends
 from yfccdask.errors import RunError
 
 LOADING = ("src", "href", "srcset", "data", "action", "poster", "background")

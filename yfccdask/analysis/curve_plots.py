@@ -9,13 +9,13 @@ import numpy as np
 from bokeh.models import NumeralTickFormatter
 from bokeh.plotting import figure
 
+from yfccdask.dashboard.summary import block_pace
 from yfccdask.data.events import Event
 
 INK, FAINT = "#334155", "#e2e8f0"
 COLOURS = {"reconstruction": "#0f766e", "sparsity": "#b45309", "throughput": "#4f46e5"}
 MOST_POINTS, MOST_BINS = 1200, 40
 LOGARITHMIC = 20  # largest over least value from which an axis is logarithmic
-END_SHARE = 0.05  # of a layer's blocks make up its last objective
 
 
 def smoothed(values: np.ndarray, width: int) -> np.ndarray:
@@ -23,43 +23,6 @@ def smoothed(values: np.ndarray, width: int) -> np.ndarray:
     ones = np.ones(max(1, min(width, len(values))))
     whole = np.convolve(np.ones(len(values)), ones, "same")
     return np.convolve(values, ones, "same") / whole
-
-
-def elapsed(seconds: np.ndarray) -> np.ndarray:
-    """Seconds (n,) that never run backwards: a clock that a resumed session set back goes on."""
-    steps = np.diff(seconds, prepend=0.0)
-    return np.cumsum(np.where(steps < 0, seconds, steps))
-
-
-def blocks_by_layer(events: Sequence[Event]) -> dict[int, list[Event]]:
-    """The events of trained blocks per layer (counted from 1), in order."""
-    found: dict[int, list[Event]] = {}
-    for event in events:
-        if event["event"] == "block":
-            found.setdefault(event["layer"], []).append(event)
-    return dict(sorted(found.items()))
-
-
-def block_pace(blocks: Sequence[Event]) -> tuple[np.ndarray, np.ndarray]:
-    """Seconds since a layer began, and images trained, after each of its blocks (n,)."""
-    seconds = np.array([event["seconds"] for event in blocks], float)
-    images = np.array([event["images"] for event in blocks], float)
-    return elapsed(seconds), np.cumsum(images)
-
-
-def images_per_second(blocks: Sequence[Event]) -> float | None:
-    """A layer's throughput over all its training; None where there was none."""
-    seconds, images = block_pace(blocks)
-    return float(images[-1] / seconds[-1]) if len(seconds) and seconds[-1] > 0 else None
-
-
-def objective_ends(blocks: Sequence[Event]) -> tuple[float, float] | None:
-    """A layer's mean objective over its first block, and over the last 5 % of its blocks."""
-    if not blocks:
-        return None
-    means = [np.mean(event["reconstruction"]) + np.mean(event["sparsity"]) for event in blocks]
-    last = max(1, round(END_SHARE * len(means)))
-    return float(means[0]), float(np.mean(means[-last:]))
 
 
 def layer_plots(blocks: Sequence[Event]) -> dict[str, Any]:

@@ -16,17 +16,13 @@ from distributed import Client
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from yfccdask.analysis.curve_plots import (
-    blocks_by_layer,
-    images_per_second,
-    layer_plots,
-    objective_ends,
-)
+from yfccdask.analysis.curve_plots import layer_plots
 from yfccdask.analysis.edge_share import edge_shares, initial_filters, trained_filters
 from yfccdask.analysis.gallery import layer_gallery, photo_credits, shown_rows
 from yfccdask.analysis.pictures import data_uri, filter_pictures, mosaic
 from yfccdask.analysis.strongest_pass import stored_strongest_images, strongest_images
 from yfccdask.config import config_to_yaml
+from yfccdask.dashboard.summary import blocks_by_layer, images_per_second, objective_ends
 from yfccdask.data.blocks import BlockStore, open_store
 from yfccdask.data.commits import Commit
 from yfccdask.data.durable import write_text

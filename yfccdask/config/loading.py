@@ -93,10 +93,10 @@ def _read(source: str, seen: tuple[str, ...]) -> dict[str, Any]:
     tree.pop("provenance", None)  # what a run adds to the configuration that it keeps
     base = tree.pop("based_on", None)
     if base is None:
-        return tree
+        return dict(tree)
     if str(base) not in PRESETS:
         base = str(folder / str(base))
-    return _merge(_read(str(base), (*seen, source)), tree)
+    return dict(_merge(_read(str(base), (*seen, source)), tree))
 
 
 def _text(source: str) -> tuple[str, Path]:

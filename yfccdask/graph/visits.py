@@ -7,6 +7,8 @@ takes three tasks per chunk and three sums up one tree (`yfccdask.graph.dense_gr
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import dask.array as da
 import numpy as np
 from dask._task_spec import Task, TaskRef
@@ -17,7 +19,7 @@ from yfccdask.graph.pieces import array_from_tasks, pieces_of
 from yfccdask.graph.state_chunks import Chunk, StateChunks, chunks_from_tasks
 from yfccdask.numerics import dense_visits, local_visits
 from yfccdask.numerics.fields import stitch
-from yfccdask.numerics.local_visits import Objective, Rates, Windows
+from yfccdask.numerics.local_visits import Objective, Rates, State, Windows
 
 
 def train_block(
@@ -50,20 +52,15 @@ def train_block(
     if layout.layer.dense and len(layout.leaves) > 1:
         tasks = dense_train_tasks(name, states, field, scale, objective, rates, images)
         return chunks_from_tasks(name, layout, tasks, [states, field], states.dtype)
+    train = dense_visits.train_dense_visit if layout.layer.dense else local_visits.train_visit
+    how = layout.layer.leaf if layout.layer.dense else windows_of(layout)
     tasks = {}
     for index in layout.indices():
         region = layout.region(index)
         pieces, places = pieces_of(field, region)
-        reference, where = TaskRef((states.name, *index)), (places, region, images, scale)
-        key = (name, *index)
-        if layout.layer.dense:
-            leaf = layout.layer.leaf
-            tasks[key] = Task(key, visit_dense, reference, pieces, *where, leaf, objective, rates)
-        else:
-            windows = windows_of(layout)
-            tasks[key] = Task(
-                key, visit_local, reference, pieces, *where, windows, objective, rates
-            )
+        chunk, key = TaskRef((states.name, *index)), (name, *index)
+        where = (places, region, images)
+        tasks[key] = Task(key, visit, train, chunk, pieces, *where, scale, how, objective, rates)
     return chunks_from_tasks(name, layout, tasks, [states, field], states.dtype)
 
 
@@ -72,38 +69,24 @@ def windows_of(layout: Layout) -> Windows:
     return Windows(layout.layer.window, layout.layer.stride)
 
 
-def visit_local(
+def visit(
+    train: Callable[..., tuple[State, np.ndarray]],
     chunk: Chunk,
     pieces: list[np.ndarray],
     places: tuple[Rectangle, ...],
     region: Rectangle,
     images: int,
     scale: float,
-    windows: Windows,
+    how: Windows | int,
     objective: Objective,
     rates: tuple[Rates, ...],
 ) -> Chunk:
-    """Task: train a chunk of positions on a block."""
-    field = stitch(pieces, places, region)[:images]
-    state, costs = local_visits.train_visit(chunk.state, field, scale, windows, objective, rates)
-    return Chunk(state, costs)
+    """Task: train a chunk on a block by `train_visit` or `train_dense_visit`.
 
-
-def visit_dense(
-    chunk: Chunk,
-    pieces: list[np.ndarray],
-    places: tuple[Rectangle, ...],
-    region: Rectangle,
-    images: int,
-    scale: float,
-    leaf: int,
-    objective: Objective,
-    rates: tuple[Rates, ...],
-) -> Chunk:
-    """Task: train a dense layer that is one chunk on a block."""
+    ``how`` is the layer's windows, or the inputs per leaf of a dense layer in one chunk.
+    """
     field = stitch(pieces, places, region)[:images]
-    state, costs = dense_visits.train_dense_visit(chunk.state, field, scale, leaf, objective, rates)
-    return Chunk(state, costs)
+    return Chunk(*train(chunk.state, field, scale, how, objective, rates))
 
 
 def forward_block(

@@ -84,12 +84,12 @@ def random_integers(
 
 def row_squares(integers: np.ndarray) -> np.ndarray:
     """The exact sum of squares of every row, int64 (unit,): add over leaves in any order."""
-    return (integers * integers).sum(axis=1)
+    return np.asarray((integers * integers).sum(axis=1))
 
 
 def unit_rows(integers: np.ndarray, squares: np.ndarray, dtype: Any) -> np.ndarray:
     """The integers as weights (unit, input) whose whole rows have unit norm."""
-    return (integers / np.sqrt(squares.astype(np.float64))[:, None]).astype(dtype)
+    return np.asarray(integers / np.sqrt(squares.astype(np.float64))[:, None], dtype)
 
 
 def initial_weights(

@@ -29,12 +29,12 @@ from yfccdask.numerics.kernels import (
     squared_norms,
 )
 from yfccdask.numerics.local_visits import (
-    DIVERGING,
     Objective,
     Rates,
     State,
     descend_alpha,
     descend_offset,
+    diverging,
     mini_batch_size,
 )
 
@@ -94,7 +94,7 @@ def total_of(sums: list[Sums], leaves: int) -> Array:
     return tree_fold((0, leaves), known, np.add)
 
 
-@np.errstate(**DIVERGING)
+@diverging
 def code_sums(state: State, x: Array, leaves: Leaves) -> Sums:
     """Phase 1: ``W x`` over the chunk's leaves; ``x`` (image, input) is scaled already."""
     use_one_blas_thread()
@@ -104,7 +104,7 @@ def code_sums(state: State, x: Array, leaves: Leaves) -> Sums:
     return tree_sums(parts, leaves)
 
 
-@np.errstate(**DIVERGING)
+@diverging
 def make_head(z: Array, alpha: float, scale: Array, objective: Objective) -> Head:
     """The code of a mini-batch from ``W x`` over all leaves, with rows still to be scaled."""
     z = z * scale
@@ -114,7 +114,7 @@ def make_head(z: Array, alpha: float, scale: Array, objective: Objective) -> Hea
     return Head(z, s, slope, scale, alpha, objective.sparsity * cost)
 
 
-@np.errstate(**DIVERGING)
+@diverging
 def residual_sums(state: State, x: Array, head: Head, leaves: Leaves) -> tuple[Array, Array, Sums]:
     """Phase 2: the residual r (image, input), its sum (input,), and sums over leaves.
 
@@ -158,7 +158,7 @@ def make_descent(sums: list[Sums], head: Head, leaves: int) -> tuple[Descent, tu
     return Descent(gs, head.scale, by_alpha), (float(reconstruction), head.sparsity)
 
 
-@np.errstate(**DIVERGING)
+@diverging
 def descend_chunk(
     state: State,
     x: Array,
@@ -201,14 +201,14 @@ def row_scale(squares: Array, dtype: Any) -> Array:
     return (1.0 / np.sqrt(squares)).astype(dtype)
 
 
-@np.errstate(**DIVERGING)
+@diverging
 def finish(state: State, scale: Array) -> State:
     """The state whose rows have unit norm; freshly made."""
     weights = state.weights * scale[:, None]
     return state._replace(weights=weights)
 
 
-@np.errstate(**DIVERGING)
+@diverging
 def train_dense_visit(
     state: State,
     field: Array,

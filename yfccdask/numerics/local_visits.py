@@ -22,7 +22,7 @@ from yfccdask.numerics.kernels import (
 
 Array = Any
 # What is no longer finite shows in the next cost, which ends the run; NumPy need not warn as well.
-DIVERGING = {"over": "ignore", "invalid": "ignore", "divide": "ignore"}
+diverging = np.errstate(over="ignore", invalid="ignore", divide="ignore")
 
 
 class State(NamedTuple):
@@ -94,7 +94,8 @@ def fresh_state(weights: Array, alpha: float) -> State:
 class _Buffers:
     """Working memory of one position's step, (2 n, D) and (2 n, K) as the stacked product wants."""
 
-    def __init__(self, images: int, units: int, inputs: int, dtype: Any) -> None:
+    def __init__(self, images: int, weights: Array) -> None:
+        (units, inputs), dtype = weights.shape, weights.dtype
         self.xr = np.empty((2 * images, inputs), dtype)
         self.gs = np.empty((2 * images, units), dtype)
         self.z = np.empty((images, units), dtype)
@@ -105,7 +106,7 @@ class _Buffers:
         self.images = images
 
 
-@np.errstate(**DIVERGING)
+@diverging
 def train_visit(
     state: State,
     region: Array,
@@ -140,7 +141,7 @@ def train_visit(
     grid = state.weights.shape[:2]
     images = mini_batch_size(region, rates)
     costs = np.zeros((len(rates), *grid, 2))
-    buffers = _Buffers(images, *state.weights.shape[2:], state.weights.dtype)
+    buffers = _Buffers(images, state.weights[0, 0])
     for index in np.ndindex(grid):
         for step, rate in enumerate(rates):
             batch = region[step * images : (step + 1) * images]
@@ -226,7 +227,7 @@ def descend_alpha(
     state.alpha[index] = float(state.alpha[index]) - rate * step
 
 
-@np.errstate(**DIVERGING)
+@diverging
 def forward_visit(
     state: State, region: Array, scale: float, windows: Windows, tile: tuple[int, int], rows: int
 ) -> Array:
