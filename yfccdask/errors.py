@@ -45,6 +45,10 @@ class Diverged(RunError):
     """Training met an objective that is not finite."""
 
 
+class ClusterError(YfccdaskError):
+    """A Dask cluster that cannot be reached, or has no workers."""
+
+
 class PlanRefused(YfccdaskError):
     """What was asked for does not fit the machine; nothing was started."""
 

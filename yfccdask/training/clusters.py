@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import dask
 from distributed import Client, LocalCluster
 
+from yfccdask.errors import ClusterError
+
 TRAINING_SETTINGS = {
     "distributed.scheduler.work-stealing": False,  # a moved chunk is a moved model
     "distributed.worker.memory.spill": False,
@@ -39,9 +41,7 @@ class ClusterRequest:
 async def connect(request: ClusterRequest) -> AsyncIterator[Client]:
     """An asynchronous client of the cluster that was asked for; an embedded one ends with it."""
     if request.scheduler or request.scheduler_file:
-        options = {"address": request.scheduler, "scheduler_file": request.scheduler_file}
-        named = {key: value for key, value in options.items() if value}
-        async with Client(asynchronous=True, set_as_default=False, **named) as client:
+        async with await _attached(request) as client:
             yield client
         return
     with dask.config.set(TRAINING_SETTINGS):
@@ -60,3 +60,21 @@ async def connect(request: ClusterRequest) -> AsyncIterator[Client]:
             Client(cluster, asynchronous=True, set_as_default=False) as client,
         ):
             yield client
+
+
+async def _attached(request: ClusterRequest) -> Client:
+    """A client of a scheduler that is there already, and has workers."""
+    options = {"address": request.scheduler, "scheduler_file": request.scheduler_file}
+    named = {key: value for key, value in options.items() if value}
+    where = request.scheduler or request.scheduler_file
+    try:
+        client = await Client(asynchronous=True, set_as_default=False, timeout="20s", **named)
+    except (OSError, ValueError) as error:
+        raise ClusterError(
+            f"expected a Dask scheduler at {where}, found none ({error}): is it running, and can "
+            "this machine reach it?"
+        ) from None
+    if not (await client.scheduler.identity())["workers"]:
+        await client.close()
+        raise ClusterError(f"expected workers at {where}, found none: start `dask worker` first")
+    return client
