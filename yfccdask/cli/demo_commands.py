@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from yfccdask.cli.demonstration import DEMO_DATA, DEMO_RUN, demo
+from yfccdask.cli.demonstration import CROPS, DEMO_DATA, DEMO_RUN, demo
 from yfccdask.cli.options import as_json, cluster_options, report_errors, say, settings
 from yfccdask.dashboard.progress import file_progress, training_progress
 from yfccdask.dashboard.summary import summary_text
@@ -28,6 +28,13 @@ from yfccdask.training.clusters import ClusterRequest
     show_default=True,
     help="Where photographs and blocks are kept.",
 )
+@click.option(
+    "--crops",
+    type=click.IntRange(min=1),
+    default=CROPS,
+    show_default=True,
+    help="Crops to cut in all; fewer teach less.",
+)
 @settings
 @cluster_options
 @as_json
@@ -36,6 +43,7 @@ def demo_command(
     images: Path | None,
     run: Path,
     data: Path,
+    crops: int,
     overrides: tuple[str, ...],
     cluster: ClusterRequest,
     as_json: bool,
@@ -49,6 +57,7 @@ def demo_command(
             images=images,
             run=run,
             data=data,
+            crops=crops,
             overrides=overrides,
             cluster=cluster,
             on_files=files,

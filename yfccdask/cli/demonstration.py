@@ -40,6 +40,7 @@ def demo(
     images: str | Path | None = None,
     run: str | Path = DEMO_RUN,
     data: str | Path = DEMO_DATA,
+    crops: int = CROPS,
     overrides: Iterable[str] = (),
     cluster: ClusterRequest | None = None,
     on_files: OnFiles | None = None,
@@ -53,6 +54,8 @@ def demo(
         A folder of one's own photographs; by default the samples are fetched.
     run, data : path
         Where the run goes, and where photographs and blocks are kept.
+    crops : int
+        Crops to cut in all, at least; as many from every photograph.
     overrides : iterable of str
         ``key=value`` changes to the demo configuration.
     cluster : ClusterRequest, optional
@@ -64,7 +67,7 @@ def demo(
     photos = Path(images) if images else data / "photos"
     if images is None:
         fetch_samples(photos, on_progress=on_files)
-    store = _store(photos, data, config, cluster, on_files)
+    store = _store(photos, data, crops, config, cluster, on_files)
     trained = _trained(run, config, store)
     if trained is None:
         trained = train(config, store, run, cluster=cluster, on_event=on_event, on_connect=on_event)
@@ -75,7 +78,12 @@ def demo(
 
 
 def _store(
-    photos: Path, data: Path, config: Config, cluster: ClusterRequest, on_files: OnFiles | None
+    photos: Path,
+    data: Path,
+    crops: int,
+    config: Config,
+    cluster: ClusterRequest,
+    on_files: OnFiles | None,
 ) -> BlockStore:
     count = sum(1 for _, _, names in os.walk(photos) for _ in names)
     done = with_client(
@@ -86,8 +94,7 @@ def _store(
         size=config.images.size,
         channels=config.images.channels,
         block_size=config.batching.data_block,
-        crops_per_image=max(1, -(-CROPS // max(count, 1))),
-        seed=config.seed,
+        crops_per_image=max(1, -(-crops // max(count, 1))),
         on_progress=on_files,
     )
     return open_store(done.store)

@@ -35,8 +35,8 @@ def normalise_contrast(
     ----------
     Coates et al. 2013, with 10/255 as the floor.
     """
-    gain = 1.0 / (deviation.astype(np.float64) + floor * full_scale)
-    gain = np.where(np.isfinite(gain), gain, 0.0).astype(dtype)
+    divisor = deviation.astype(np.float64) + floor * full_scale
+    gain = np.divide(1.0, divisor, out=np.zeros_like(divisor), where=divisor > 0).astype(dtype)
     shift = (-mean.astype(np.float64) * gain).astype(dtype)
     out = np.empty(images.shape, dtype)
     _scale_and_shift(images, gain, shift, out)
