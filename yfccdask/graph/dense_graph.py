@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import dask.array as da
 import numpy as np
@@ -65,50 +65,62 @@ def dense_train_tasks(
     images: int,
 ) -> Tasks:
     """All tasks of a block's visit; the last ones are keyed as the new chunks."""
-    layout = states.layout
-    inputs, total = f"inputs-{name}", sum(layout.leaves)
-    tasks = input_tasks(inputs, states, field, scale, images)
-    chunks = range(len(layout.leaves))
-    size = images // len(rates)
-    before: list[Any] = [(states.name, 0, 0, k) for k in chunks]
-    scales, costs = None, []
+    layout, size = states.layout, images // len(rates)
+    tasks = input_tasks(f"inputs-{name}", states, field, scale, images)
+    before: list[Any] = [(states.name, 0, 0, k) for k in range(len(layout.leaves))]
+    row_scales, costs = None, []
     for step, rate in enumerate(rates):
-        batch = slice(step * size, (step + 1) * size)
-
-        def key(part: str, k: int = 0, step: int = step) -> Any:
-            return (f"{part}-{name}", step, k)
-
-        def each(part: str) -> List:
-            return List(*(TaskRef(key(part, k)) for k in chunks))
-
-        for k in chunks:
-            arguments = (TaskRef(before[k]), TaskRef((inputs, k)), batch, leaves_of(layout, k))
-            tasks[key("code", k)] = Task(key("code", k), code, *arguments)
-            tasks[key("residual", k)] = Task(
-                key("residual", k), residual, *arguments, TaskRef(key("head"))
-            )
-            tasks[key("descend", k)] = Task(
-                key("descend", k),
-                descend,
-                *arguments,
-                TaskRef(key("residual", k)),
-                TaskRef(key("descent")),
-                objective.momentum,
-                rate,
-            )
-        first = TaskRef(before[0])
-        tasks[key("head")] = Task(key("head"), head, each("code"), first, scales, objective, total)
-        tasks[key("descent")] = Task(
-            key("descent"), descent, each("residual"), TaskRef(key("head")), total
-        )
-        tasks[key("scale")] = Task(key("scale"), row_scale, each("descend"), total, states.dtype)
-        before = [key("descend", k) for k in chunks]
-        scales = TaskRef(key("scale"))
-        costs.append(TaskRef(key("descent")))
-    for k in chunks:
+        batch = _MiniBatch(name, step, slice(step * size, (step + 1) * size), layout)
+        tasks |= batch.chunk_tasks(before, objective.momentum, rate)
+        tasks |= batch.sum_tasks(before, row_scales, objective, states.dtype)
+        before = [batch.key("descend", k) for k in range(len(layout.leaves))]
+        row_scales = TaskRef(batch.key("scale"))
+        costs.append(TaskRef(batch.key("descent")))
+    for k, last in enumerate(before):
         new = (name, 0, 0, k)
-        tasks[new] = Task(new, finish, TaskRef(before[k]), scales, List(*costs), size)
+        tasks[new] = Task(new, finish, TaskRef(last), row_scales, List(*costs), size)
     return tasks
+
+
+class _MiniBatch(NamedTuple):
+    """The tasks of one mini-batch: three phases per chunk, and the sums between them."""
+
+    name: str
+    step: int
+    images: slice
+    layout: Layout
+
+    def key(self, part: str, k: int = 0) -> Any:
+        return (f"{part}-{self.name}", self.step, k)
+
+    def each(self, part: str) -> List:
+        """References to a part's tasks of all chunks."""
+        return List(*(TaskRef(self.key(part, k)) for k in range(len(self.layout.leaves))))
+
+    def chunk_tasks(self, before: list[Any], momentum: float, rate: Rates) -> Tasks:
+        """``before`` are the keys of the chunks' states."""
+        tasks = {}
+        head, descent = TaskRef(self.key("head")), TaskRef(self.key("descent"))
+        for k, state in enumerate(before):
+            inputs = TaskRef((f"inputs-{self.name}", k))
+            given = (TaskRef(state), inputs, self.images, leaves_of(self.layout, k))
+            first, second, third = (self.key(part, k) for part in ("code", "residual", "descend"))
+            tasks[first] = Task(first, code, *given)
+            tasks[second] = Task(second, residual, *given, head)
+            tasks[third] = Task(third, descend, *given, TaskRef(second), descent, momentum, rate)
+        return tasks
+
+    def sum_tasks(
+        self, before: list[Any], row_scales: TaskRef | None, objective: Objective, dtype: Any
+    ) -> Tasks:
+        """``row_scales`` refers to what the rows are still to be multiplied by."""
+        total, first = sum(self.layout.leaves), TaskRef(before[0])
+        top, down, scale = (self.key(part) for part in ("head", "descent", "scale"))
+        return {
+            top: Task(top, head, self.each("code"), first, row_scales, objective, total),
+            down: Task(down, descent, self.each("residual"), TaskRef(top), total),
+            scale: Task(scale, row_scale, self.each("descend"), total, dtype),
+        }
 
 
 def _state(chunk: Any) -> State:
