@@ -20,7 +20,7 @@ def cluster():
         processes=False,
         protocol="tcp",
         host="127.0.0.1",
-        dashboard_address=None,
+        dashboard_address="127.0.0.1:0",
     ) as cluster:
         yield cluster
 
@@ -51,7 +51,11 @@ def test_two_runs_share_a_cluster_without_sharing_chunks(cluster, tiny_store, ti
 
 def test_a_scheduler_without_workers_is_refused_and_nothing_is_written(tiny_store, tmp_path):
     with LocalCluster(
-        n_workers=0, processes=False, protocol="tcp", host="127.0.0.1", dashboard_address=None
+        n_workers=0,
+        processes=False,
+        protocol="tcp",
+        host="127.0.0.1",
+        dashboard_address="127.0.0.1:0",
     ) as empty:
         request = ClusterRequest(scheduler=empty.scheduler_address)
         with pytest.raises(ClusterError, match="start `dask worker` first"):

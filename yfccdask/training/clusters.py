@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import dask
@@ -59,7 +61,21 @@ async def connect(request: ClusterRequest) -> AsyncIterator[Client]:
             ) as cluster,
             Client(cluster, asynchronous=True, set_as_default=False) as client,
         ):
-            yield client
+            try:
+                yield client
+            finally:
+                if request.processes:
+                    with suppress(OSError, TimeoutError):
+                        await asyncio.wait_for(client.run(hush_worker), timeout=5)
+
+
+def hush_worker() -> None:
+    """On a worker whose work is over: taking the cluster down is no news.
+
+    A heartbeat under way when the scheduler closes would be logged as an error, with a traceback.
+    """
+    for name in ("distributed.worker", "distributed.core", "distributed.nanny"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 async def _attached(request: ClusterRequest) -> Client:
