@@ -13,7 +13,12 @@ from yfccdask.geometry import Rectangle
 from yfccdask.graph.images import ContrastScale
 from yfccdask.graph.pieces import array_from_tasks, field_layout, pieces_of
 from yfccdask.numerics.fields import stitch
-from yfccdask.numerics.whitening import normalise_contrast, sample_patches, second_moment
+from yfccdask.numerics.whitening import (
+    normalise_contrast,
+    sample_patches,
+    second_moment,
+    whitening_filter,
+)
 
 
 def patch_moment(
@@ -56,6 +61,27 @@ def patch_moment(
     every = List(*(TaskRef(key) for key in tasks))
     tasks[(name, 0, 0)] = Task((name, 0, 0), mean_moment, every, count * len(blocks))
     return array_from_tasks(name, tasks, dependencies, ((inputs,), (inputs,)), np.float64)
+
+
+def fitted_filter(name: str, moment: da.Array, patch: int, floor: float) -> da.Array:
+    """The whitening filter of a moment, fitted by one task with one BLAS thread.
+
+    Returns
+    -------
+    dask array (patch, patch, channel_in, channel_out) of float64
+        Zeros where the moment is zero: the images are blank.
+    """
+    channels = moment.shape[0] // (patch * patch)
+    key = (name, 0, 0, 0, 0)
+    task = Task(key, fit, TaskRef((moment.name, 0, 0)), patch, floor)
+    chunks = ((patch,), (patch,), (channels,), (channels,))
+    return array_from_tasks(name, {key: task}, [moment], chunks, np.float64)
+
+
+def fit(moment: np.ndarray, patch: int, floor: float) -> np.ndarray:
+    """Task: the filter; the bits of an eigendecomposition depend on the number of threads."""
+    use_one_blas_thread()
+    return whitening_filter(moment, patch, floor)
 
 
 def block_moment(

@@ -90,7 +90,8 @@ def whitening_filter(moment: Array, patch: int, floor: float) -> Array:
     """
     channels = len(moment) // (patch * patch)
     values, vectors = np.linalg.eigh(moment)
-    gain = 1.0 / np.sqrt(np.maximum(values, 0) + floor * values.mean())
+    divisor = np.sqrt(np.maximum(values, 0) + floor * values.mean())
+    gain = np.divide(1.0, divisor, out=np.zeros_like(divisor), where=divisor > 0)
     centre = ((patch // 2) * patch + patch // 2) * channels
     rows = (vectors[centre : centre + channels] * gain) @ vectors.T
     return rows.reshape(channels, patch, patch, channels).transpose(1, 2, 3, 0).copy()

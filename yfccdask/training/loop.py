@@ -27,11 +27,9 @@ from yfccdask.geometry import Layout, layer_layout
 from yfccdask.graph import Forward, StateChunks, initial_chunks, train_block
 from yfccdask.graph.commit_graph import written_chunks
 from yfccdask.graph.network_graph import field_deviation
-from yfccdask.graph.whitening_graph import patch_moment
-from yfccdask.numerics.whitening import whitening_filter
+from yfccdask.graph.whitening_graph import fitted_filter, patch_moment
 from yfccdask.training.inputs import (
     Inputs,
-    constant_array,
     contrast_scale,
     session_token,
 )
@@ -95,16 +93,16 @@ class Trainer:
             settings.samples,
             self.config.seed,
         )
-        whole = await self.client.compute(moment)
-        if not np.trace(whole) > 0:
+        name = f"whitening-{self.token}"
+        fitted = self.client.persist(fitted_filter(name, moment, settings.patch, settings.floor))
+        values = await self.client.compute(fitted)
+        if not values.any():
             raise StoreError(
                 f"{self.store.path}: expected images that vary, found only blank ones in blocks "
                 f"{numbers}: nothing can be learned from them"
             )
-        fitted = whitening_filter(whole, settings.patch, settings.floor)
-        self.run.save_whitening(fitted)
-        constant = constant_array(f"whitening-{self.token}", fitted)
-        return Inputs(self.config, self.store, self.client.persist(constant), self.token)
+        self.run.save_whitening(values)
+        return Inputs(self.config, self.store, fitted, self.token)
 
     async def train_layer(self, inputs: Inputs, layer: int) -> None:
         """Train one layer over all its passes, then add it to the layers below."""
