@@ -25,7 +25,7 @@ from yfccdask.data import BlockStore, fetch_samples, ingest, open_store, write_s
 from yfccdask.data.runs import Run
 from yfccdask.training.start import train
 
-CROPS_PER_PHOTOGRAPH = 810  # of 63 photographs: 51,030 distinct crops
+CROPS = 51_000  # distinct crops in all, at least
 CONFIG = Path(__file__).with_name("edges.yaml")
 PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
 COLOUR = [
@@ -36,14 +36,12 @@ COLOUR = [
 ]
 
 
-def crops(folder: Path, channels: int) -> BlockStore:
-    """The sample photographs' crops of 44 x 44 pixels."""
+def crops(folder: Path, size: int, channels: int, count: int) -> BlockStore:
+    """At least ``count`` crops of the sample photographs."""
     photos = folder / "photos"
-    fetch_samples(photos)
-    size, count = load_config(CONFIG).images.size, CROPS_PER_PHOTOGRAPH
-    made = ingest(
-        photos, folder / f"crops-{channels}", size=size, channels=channels, crops_per_image=count
-    )
+    each = -(-count // fetch_samples(photos).photographs)
+    name = f"crops-{size}-{channels}"
+    made = ingest(photos, folder / name, size=size, channels=channels, crops_per_image=each)
     return open_store(made.store)
 
 
@@ -102,15 +100,15 @@ def main(wanted: list[str]) -> None:
     """Run the parts that are wanted (all by default) and record them together."""
     figures: dict[str, Any] = {}
     with TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        grey = crops(folder, 1) if {"grey", "null"} & set(wanted) else None
+        folder, size = Path(temporary), load_config(CONFIG).images.size
+        grey = crops(folder, size, 1, CROPS) if {"grey", "null"} & set(wanted) else None
         if grey is not None and "grey" in wanted:
             figures["grey"] = learn("grey", grey, folder, [])
         if grey is not None and "null" in wanted:
             null = gaussian_images(grey, folder / "null")
             figures["null"] = learn("null", null, folder, [])
         if "colour" in wanted:
-            figures["colour"] = learn("colour", crops(folder, 3), folder, COLOUR)
+            figures["colour"] = learn("colour", crops(folder, size, 3, CROPS), folder, COLOUR)
     print(record("edges", figures))
 
 
