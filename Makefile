@@ -7,7 +7,8 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check -q
 .PHONY: demo test check benchmark clean
 
 demo: $(VENV)/installed  ## photographs in, three trained layers and a report out
-	$(BIN)/yfccdask demo $(if $(IMAGES),--images $(IMAGES)) $(if $(WORKERS),--workers $(WORKERS))
+	$(BIN)/yfccdask demo $(if $(IMAGES),--images $(IMAGES)) $(if $(WORKERS),--workers $(WORKERS)) \
+	  $(if $(RUN),--run $(RUN)) $(if $(DATA),--data $(DATA))
 
 test: $(VENV)/installed-test  ## the fast suite
 	$(BIN)/python -m pytest $(PYTEST)

@@ -7,6 +7,7 @@ share of units that are edges, beside the initial weights', and writes results a
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from dataclasses import asdict
@@ -17,7 +18,7 @@ from typing import Any
 import dask.array as da
 import numpy as np
 
-from benchmarks.recording import record
+from benchmarks.recording import RESULTS, record
 from yfccdask.analysis.edge_share import edge_shares, spread_positions, trained_filters
 from yfccdask.analysis.pictures import filter_pictures, mosaic
 from yfccdask.config import load_config
@@ -98,7 +99,10 @@ def draw(name: str, run: Run) -> None:
 
 def main(wanted: list[str]) -> None:
     """Run the parts that are wanted (all by default) and record them together."""
-    figures: dict[str, Any] = {}
+    if unknown := set(wanted) - {"grey", "null", "colour"}:
+        raise SystemExit(f"expected grey, null or colour, found {' '.join(sorted(unknown))}")
+    former = RESULTS / "edges.json"
+    figures: dict[str, Any] = json.loads(former.read_text()) if former.exists() else {}
     with TemporaryDirectory() as temporary:
         folder, size = Path(temporary), load_config(CONFIG).images.size
         grey = crops(folder, size, 1, CROPS) if {"grey", "null"} & set(wanted) else None

@@ -20,6 +20,7 @@ _PUBLIC = {
     "Config": "yfccdask.config",
     "Run": "yfccdask.data.runs",
     "YfccdaskError": "yfccdask.errors",
+    "config_to_yaml": "yfccdask.config",
     "demo": "yfccdask.cli.demonstration",
     "digest": "yfccdask.data.digests",
     "fetch_samples": "yfccdask.data.sample_photos",

@@ -68,6 +68,8 @@ def test_config_show_can_be_read_back(tmp_path):
         (("nonsense",), 2, "No such command"),
         (("train", "tiny", "--data", "x", "--run", "y", "--workers", "0"), 2, "x>=1"),
         (("train", "tiny", "--data", "nowhere", "--run", "y"), 1, "nowhere"),
+        (("report", "x", "--memory", "lots"), 2, "such as 4GB"),
+        (("train", "tiny", "--data", "/proc/none", "--run", "/proc/run"), 1, "/proc/none"),
         (
             ("report", "x", "--scheduler", "tcp://127.0.0.1:1", "--workers", "2"),
             2,

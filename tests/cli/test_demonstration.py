@@ -6,6 +6,7 @@ from PIL import Image
 
 from yfccdask.analysis.edge_share import edge_shares
 from yfccdask.analysis.strongest_pass import stored_strongest_images
+from yfccdask.cli import demonstration
 from yfccdask.cli.demonstration import demo
 from yfccdask.errors import YfccdaskError
 from yfccdask.training.clusters import ClusterRequest
@@ -55,6 +56,19 @@ def test_a_demo_ends_with_a_report_and_a_second_one_uses_it_again(photos, tmp_pa
     assert not nothing
     assert again.report.stat().st_mtime_ns == written
     assert again.layers == done.layers
+
+
+def test_a_report_made_during_training_is_replaced(photos, tmp_path, monkeypatch):
+    trained = demonstration.train
+
+    def train_with_an_early_report(*arguments, **options):
+        run = trained(*arguments, **options)
+        (run.path / "report.html").write_text("early")
+        return run
+
+    monkeypatch.setattr(demonstration, "train", train_with_an_early_report)
+    done, _ = small_demo(photos, tmp_path)
+    assert done.report.read_text() != "early"
 
 
 def test_an_unfinished_run_is_put_aside_and_another_one_refused(photos, tmp_path):

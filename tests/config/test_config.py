@@ -52,6 +52,7 @@ def test_the_paper_s_preset_is_the_paper_s():
         ("layers.0.kind=conv", ["layers.0", "'local', 'dense'"]),
         ("batching.mini_batch=7", ["batching", "multiple of mini_batch"]),
         ("preprocessing.whitening.patch=4", ["odd patch"]),
+        ("preprocessing.whitening.patch=65", ["whitening.patch", "images.size of 64", "65"]),
         ("layers=[]", ["layers", "at least 1"]),
         ("seed", ["key=value"]),
     ],
@@ -87,6 +88,12 @@ def test_a_circle_of_bases_is_refused(tmp_path):
 def test_what_is_no_mapping_is_refused(text, tmp_path):
     (tmp_path / "c.yaml").write_text(text)
     with pytest.raises(ConfigError, match="expected"):
+        load_config(tmp_path / "c.yaml")
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path):
+    (tmp_path / "c.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="UTF-8"):
         load_config(tmp_path / "c.yaml")
 
 

@@ -244,3 +244,24 @@ def test_progress_counts_files_up_to_all(folder, tmp_path):
     ingest(folder, tmp_path / "s", **OPTIONS, on_progress=lambda *event: told.append(event))
     assert told[-1] == (11, 11, "wrote 3 of 3 blocks")
     assert [done for done, _, _ in told] == sorted(done for done, _, _ in told)
+
+
+def test_changed_photographs_are_noticed(tmp_path):
+    photos = tmp_path / "changing"
+    photos.mkdir()
+    for shade in (10, 200):
+        Image.new("RGB", (40, 40), (shade, 0, shade)).save(photos / "a.png")
+        Image.new("RGB", (40, 41), (0, shade, shade)).save(photos / "b.png")
+        if shade == 10:
+            ingest(photos, tmp_path / "store", size=20, block_size=4)
+    with pytest.raises(StoreError, match="files_digest"):
+        ingest(photos, tmp_path / "store", size=20, block_size=4)
+
+
+def test_a_store_reached_through_a_link_into_the_photographs_is_refused(tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    Image.new("RGB", (40, 40)).save(photos / "a.png")
+    (tmp_path / "link").symlink_to(photos)
+    with pytest.raises(DataError, match="outside the folder"):
+        ingest(tmp_path / "link", photos / "store", size=20, block_size=4)

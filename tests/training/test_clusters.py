@@ -63,6 +63,12 @@ def test_a_scheduler_without_workers_is_refused_and_nothing_is_written(tiny_stor
     assert not (tmp_path / "run").exists()
 
 
+def test_a_scheduler_file_that_is_not_there_is_refused(tiny_store, tmp_path):
+    request = ClusterRequest(scheduler_file=str(tmp_path / "none.json"))
+    with pytest.raises(ClusterError, match=r"none\.json"):
+        train("tiny", tiny_store, tmp_path / "run", cluster=request)
+
+
 def test_work_is_given_a_client_of_the_embedded_cluster():
     def count(base, *, client):
         return base + client.submit(sum, [1, 2]).result()

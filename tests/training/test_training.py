@@ -117,6 +117,25 @@ def test_a_divergence_stops_the_run_and_says_what_to_do(tiny_store, tmp_path):
         run.commit()
 
 
+@pytest.mark.parametrize("rate", ["rate=1e30", "alpha_rate=1e45"])
+def test_a_divergence_at_the_last_mini_batch_is_found(tiny_store, tmp_path, rate):
+    small = ["batching={data_block: 12, mini_batch: 12}", f"layers.0.{rate}"]
+    images = tiny_store.read(range(12))
+    store = write_store(images, tmp_path / "one", block_size=12)
+    config = load_config("tiny", [*small, "layers.0.passes=1"])
+    with pytest.raises(Diverged, match="layer 1, at its last mini-batch"):
+        train(config, store, tmp_path / "run", cluster=THREADS)
+    assert open_run(tmp_path / "run").events()[-1]["event"] == "diverged"
+
+
+@pytest.mark.parametrize("chunk", ["[1, 1]", "[2, 3]"])
+def test_the_digest_is_the_same_without_lcn_in_float64(tiny_store, tmp_path, chunk):
+    plain = ["dtype=float64", *(f"layers.{layer}.lcn=null" for layer in (0, 1))]
+    one = train(load_config("tiny", plain), tiny_store, tmp_path / "one", cluster=THREADS)
+    cut = load_config("tiny", [*plain, f"engine.chunk={chunk}"])
+    assert digest(train(cut, tiny_store, tmp_path / "two", cluster=THREADS)) == digest(one)
+
+
 def test_fields_that_do_not_fit_the_memory_are_refused_before_anything_is_written(
     tiny_store, tmp_path
 ):

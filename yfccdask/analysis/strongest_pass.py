@@ -30,7 +30,7 @@ from yfccdask.graph import Forward
 from yfccdask.graph.commit_graph import loaded_chunks
 from yfccdask.graph.strongest_graph import block_outputs, block_summaries, merged_summaries
 from yfccdask.numerics.strongest import COUNT, Summary, mean_and_deviation
-from yfccdask.training.clusters import ClusterRequest, connect
+from yfccdask.training.clusters import ClusterRequest, connect, gather_chunks, same_cluster
 from yfccdask.training.inputs import Inputs, check_store, constant_array, session_token
 from yfccdask.training.loop import layouts_of
 from yfccdask.training.start import run_blocking
@@ -96,7 +96,7 @@ def strongest_images(
         return _load(run, request)
     check_store(run.config, store)
     if client is not None:
-        cluster = ClusterRequest(scheduler=client.scheduler.address)
+        cluster = same_cluster(client)
     datasets = run_blocking(_session(run, store, request, cluster or ClusterRequest()))
     _save(run, request, datasets)
     return datasets
@@ -277,9 +277,8 @@ async def _finished(client: Client, parts: list[da.Array]) -> None:
 
 async def _gathered(client: Client, summaries: da.Array) -> list[list[Summary]]:
     rows, columns = summaries.numblocks
-    futures = {future.key: future for future in futures_of(summaries)}
-    lines = [[futures[summaries.name, i, j] for j in range(columns)] for i in range(rows)]
-    return await client.gather(lines)
+    parts = await gather_chunks(client, summaries)
+    return [parts[row * columns : (row + 1) * columns] for row in range(rows)]
 
 
 def _dataset(layout: Layout, parts: list[list[Summary]], request: Request) -> xr.Dataset:
@@ -346,5 +345,6 @@ def _save(run: Run, request: Request, datasets: dict[int, xr.Dataset]) -> None:
         dataset.to_zarr(partial / f"layer-{number}.zarr", zarr_format=3, consolidated=False)
     manifest = {"format": FORMAT, "version": VERSION, **request}
     write_text(partial / "manifest.json", json.dumps(manifest, indent=1) + "\n")
+    (final / "manifest.json").unlink(missing_ok=True)  # from here on the former pass is none
     shutil.rmtree(final, ignore_errors=True)
     publish(partial, final)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from dask.base import tokenize
 
 from yfccdask.analysis.reporting import report
 from yfccdask.config import Config, load_config
@@ -16,6 +17,7 @@ from yfccdask.data.commits import latest_commit
 from yfccdask.data.ingestion import ingest
 from yfccdask.data.runs import Run, open_run
 from yfccdask.data.sample_photos import fetch_samples
+from yfccdask.data.sources import folder_manifest
 from yfccdask.errors import YfccdaskError
 from yfccdask.training.clusters import ClusterRequest
 from yfccdask.training.loop import OnEvent
@@ -68,11 +70,11 @@ def demo(
     if images is None:
         fetch_samples(photos, on_progress=on_files)
     store = _store(photos, data, crops, config, cluster, on_files)
-    trained = _trained(run, config, store)
+    trained, page = _trained(run, config, store), run / "report.html"
     if trained is None:
         trained = train(config, store, run, cluster=cluster, on_event=on_event, on_connect=on_event)
-    page = run / "report.html"
-    if not page.exists():
+        page = report(trained, store=store, cluster=cluster)
+    elif not page.exists():
         page = report(trained, store=store, cluster=cluster)
     return Demonstration(trained, page, layer_summaries(trained))
 
@@ -85,12 +87,12 @@ def _store(
     cluster: ClusterRequest,
     on_files: OnFiles | None,
 ) -> BlockStore:
-    count = sum(1 for _, _, names in os.walk(photos) for _ in names)
+    count = len(folder_manifest(photos))
     done = with_client(
         cluster,
         ingest,
         photos,
-        data / f"blocks-{photos.resolve().name}",
+        data / f"blocks-{tokenize(str(photos.resolve()))[:8]}",
         size=config.images.size,
         channels=config.images.channels,
         block_size=config.batching.data_block,

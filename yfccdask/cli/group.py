@@ -37,5 +37,5 @@ class LoadedOnDemand(click.Group):
 def main() -> None:
     """Learn visual features from very large photo collections without labels, on Dask.
 
-    Exit codes: 0 done, 1 failed, 2 wrong use, 3 refused by the plan, 75 stopped and resumable.
+    Exit codes: 0 done, 1 failed, 2 wrong use, 3 refused by the plan.
     """

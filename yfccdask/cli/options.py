@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import click
+from dask.utils import parse_bytes
 from rich.console import Console
 from rich.table import Table
 
@@ -16,7 +17,9 @@ from yfccdask.errors import YfccdaskError
 from yfccdask.training.clusters import ClusterRequest
 
 Command = Callable[..., Any]
-as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+as_json = click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON: one object, or one a line for events."
+)
 settings = click.option(
     "--set",
     "overrides",
@@ -57,10 +60,21 @@ def cluster_options(command: Command) -> Command:
                 "expected no --workers and no --memory with a scheduler of its own: "
                 "they are for an embedded cluster"
             )
+        if memory is not None:
+            _check_memory(memory)
         cluster = ClusterRequest(scheduler, scheduler_file, workers, memory)
         return command(*arguments, cluster=cluster, **options)
 
     return wrapped
+
+
+def _check_memory(text: str) -> None:
+    try:
+        parse_bytes(text)
+    except ValueError:
+        raise click.BadParameter(
+            f"expected a size such as 4GB, found {text!r}", param_hint="--memory"
+        ) from None
 
 
 def say(as_json: bool, facts: dict[str, Any], text: str) -> None:
@@ -89,5 +103,10 @@ def report_errors(command: Command) -> Command:
         except YfccdaskError as error:
             click.secho(f"error: {error}", fg="red", err=True)
             sys.exit(error.exit_code)
+        except OSError as error:
+            if error.filename is None:
+                raise
+            click.secho(f"error: {error.filename}: {error.strerror}", fg="red", err=True)
+            sys.exit(1)
 
     return wrapped

@@ -108,7 +108,10 @@ def _text(source: str) -> tuple[str, Path]:
         raise ConfigError(
             f"expected a preset ({', '.join(PRESETS)}) or the path of a YAML file, found {source!r}"
         )
-    return path.read_text(encoding="utf-8"), path.parent
+    try:
+        return path.read_text(encoding="utf-8"), path.parent
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{source}: expected a text file in UTF-8, found {error}") from None
 
 
 def _merge(base: Any, change: Any) -> Any:

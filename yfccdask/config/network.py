@@ -20,7 +20,12 @@ def network_geometry(config: Config) -> NetworkGeometry:
     GeometryError
         Naming the layer and the key, if windows do not cover a field or LCN leaves nothing.
     """
-    field = image_field(config)
+    field, white = image_field(config), config.preprocessing.whitening
+    if white is not None and white.patch > config.images.size:
+        raise GeometryError(
+            f"preprocessing.whitening.patch: expected at most images.size of "
+            f"{config.images.size}, found {white.patch}"
+        )
     layers: list[LayerGeometry] = []
     for index, layer in enumerate(config.layers):
         try:

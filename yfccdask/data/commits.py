@@ -102,7 +102,7 @@ def create_layer(commit: Path, number: int, layout: Layout, dtype: Any) -> None:
             dimension_names=dimensions,
             serializer=BytesCodec(endian="little"),
             compressors=[Crc32cCodec()],
-            fill_value=np.nan,
+            config={"write_empty_chunks": True},
         )
 
 
@@ -124,6 +124,7 @@ def write_chunk(
         if "input" not in dimensions and index[2] > 0:
             continue  # every chunk of a dense layer carries alpha; the first one writes it
         array: Any = group[name]
+        array = array.with_config({"write_empty_chunks": True})  # not kept on disk
         array[tuple(where[part] for part in dimensions)] = getattr(state, name)
         places = dict(zip(("grid_y", "grid_x", "input"), index, strict=True))
         indices = [str(places.get(part, 0)) for part in dimensions]

@@ -26,6 +26,7 @@ import pandas as pd
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from yfccdask.data.partial_stores import replace_file
+from yfccdask.data.sources import file_stamp
 from yfccdask.errors import DataError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "PPM")
@@ -165,7 +166,8 @@ def decode_batch(
 
     A batch that an earlier ingest has finished is not decoded again.
     """
-    listed, asked = Path(staging, f"part-{number:05d}.json"), repr((files, cut))
+    listed = Path(staging, f"part-{number:05d}.json")
+    asked = repr((files, [file_stamp(path) for _, path in files], cut))
     if listed.is_file() and (found := json.loads(listed.read_text()))["asked"] == asked:
         return [tuple(row) for row in found["rows"]]
     rows, images = [], []

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zarr
 
 from yfccdask.data.commits import Commit, array_shapes, layer_path
-from yfccdask.data.runs import Run
+from yfccdask.data.runs import Run, open_run
 from yfccdask.geometry import LayerGeometry, leaf_ranges
 
 
@@ -32,7 +33,7 @@ class RunDigest:
     whole: str
 
 
-def digest(run: Run, commit: Commit | None = None) -> RunDigest:
+def digest(run: Run | str | Path, commit: Commit | None = None) -> RunDigest:
     """Digest the logical arrays of a run's commit (the latest where none is given).
 
     A position's digest is the SHA-256 of its little-endian values in C order; for a dense layer,
@@ -43,6 +44,7 @@ def digest(run: Run, commit: Commit | None = None) -> RunDigest:
     RunError
         If the run has no commit yet.
     """
+    run = run if isinstance(run, Run) else open_run(run)
     commit = commit or run.commit()
     arrays = {}
     for number, layer in enumerate(run.geometry.layers[: commit.layers]):

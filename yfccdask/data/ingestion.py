@@ -109,13 +109,13 @@ def ingest(
     path, cut = Path(os.path.abspath(store)), Cut(size, channels, crops_per_image, seed)
     layout = Layout(block_size, size, channels, "uint8")
     manifest, described = sources.listed(source)
-    if path.is_relative_to(described):
+    if path.resolve().is_relative_to(Path(described).resolve()):
         raise DataError(f"expected a store outside the folder {described}, found {path}")
     request = {
         "kind": "ingest",
         "source": described,
         "files": len(manifest),
-        "files_digest": sources.ids_digest(manifest),
+        "files_digest": sources.files_digest(manifest),
         **asdict(layout),
         "crops_per_image": crops_per_image,
         "seed": seed,

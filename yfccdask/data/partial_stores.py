@@ -56,12 +56,19 @@ def partial_store(path: Path, request: dict[str, Any], go_on: bool = True) -> It
         except DataError:
             shutil.rmtree(partial)
             raise
-        shutil.rmtree(partial / STAGING)
-        (partial / REQUEST).unlink()
-        (partial / LOCK).unlink()
         for leftover in partial.rglob("*.partial"):  # of a writer that was killed
             leftover.unlink()
+        _remove_staging(partial / STAGING)
         publish(partial, path)
+        for name in (REQUEST, LOCK):
+            (path / name).unlink()
+
+
+def _remove_staging(staging: Path) -> None:
+    """Remove the batches: first what says that they are whole, then the rest."""
+    for listed in staging.glob("*.json"):
+        listed.unlink()
+    shutil.rmtree(staging)
 
 
 @contextmanager

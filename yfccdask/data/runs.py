@@ -167,7 +167,10 @@ def open_run(path: str | Path) -> Run:
             f"{path}: expected a run's folder with config.yaml, found "
             f"{'no such file in it' if path.is_dir() else 'no such folder'}"
         )
-    tree = yaml.safe_load(file.read_text(encoding="utf-8"))
+    try:
+        tree = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise RunError(f"{file}: expected a run's configuration in YAML, found {error}") from None
     provenance = tree.pop("provenance", None) if isinstance(tree, dict) else None
     found = (provenance or {}).get("format"), (provenance or {}).get("format_version")
     if found != (FORMAT, VERSION):

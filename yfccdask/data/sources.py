@@ -92,9 +92,20 @@ def _checked(manifest: pd.DataFrame) -> pd.DataFrame:
     return whole.astype(object).sort_values("id", ignore_index=True)
 
 
-def ids_digest(manifest: pd.DataFrame) -> str:
-    """SHA-256 over the ids of a manifest, in its order."""
-    return hashlib.sha256("\n".join(manifest["id"]).encode()).hexdigest()
+def files_digest(manifest: pd.DataFrame) -> str:
+    """SHA-256 over ids, paths, sizes and times of change of a manifest's files, in its order."""
+    pairs = zip(manifest["id"], manifest["source"], strict=True)
+    lines = [repr((identity, path, file_stamp(path))) for identity, path in pairs]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def file_stamp(path: str) -> tuple[int, int]:
+    """A file's size and time of change in nanoseconds; zeros where it can't be asked."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return 0, 0
+    return found.st_size, found.st_mtime_ns
 
 
 def printable(text: str) -> str:

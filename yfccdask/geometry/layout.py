@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 from yfccdask.errors import GeometryError
 from yfccdask.geometry.layers import LayerGeometry
@@ -33,6 +34,11 @@ class FieldLayout:
     @property
     def field(self) -> Field:
         return Field(sum(self.rows), sum(self.columns), self.maps)
+
+    @property
+    def row_spans(self) -> tuple[tuple[int, int], ...]:
+        """First row of every row of chunks, and the one after its last."""
+        return tuple(pairwise(_edges(self.rows)))
 
     @property
     def whole(self) -> Rectangle:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import dask.array as da
 import numpy as np
 from dask._task_spec import List, Task, TaskRef
 
-from yfccdask.geometry import LayerGeometry
+from yfccdask.geometry import LayerGeometry, Rectangle
 from yfccdask.geometry.rectangles import spans
 from yfccdask.graph.contrast_graph import normalise_block
-from yfccdask.graph.pieces import array_from_tasks
+from yfccdask.graph.pieces import array_from_tasks, field_layout, pieces_of
 from yfccdask.graph.state_chunks import StateChunks
 from yfccdask.graph.visits import forward_block
 from yfccdask.numerics.contrast import ContrastWindow
-from yfccdask.numerics.fields import deviation_of, row_moments
+from yfccdask.numerics.fields import deviation_of, row_moments, stitch
 
 
 class Forward(NamedTuple):
@@ -66,18 +66,23 @@ def band_rows(layer: LayerGeometry, bands: int) -> tuple[int, ...]:
 def field_deviation(name: str, field: da.Array) -> da.Array:
     """The standard deviation of a whole field over a block, in float64, as a scalar Dask array.
 
-    Row by row, chunk by chunk, in an order that the field's chunks decide; bands of whole rows
-    give the same bits however they are cut.
+    Row by row over the whole width, in order: the same bits however the field is cut.
     """
-    parts = f"moments-{name}"
-    tasks = {}
-    for i in range(field.numblocks[1]):
-        for j in range(field.numblocks[2]):
-            key = (parts, i, j)
-            tasks[key] = Task(key, row_moments, TaskRef((field.name, 0, i, j, 0)))
+    parts, layout = f"moments-{name}", field_layout(field)
+    tasks: dict[Any, Task] = {}
+    for i, (top, bottom) in enumerate(layout.row_spans):
+        region = Rectangle(top, bottom, 0, layout.whole.right)
+        tasks[(parts, i)] = Task((parts, i), band_moments, *pieces_of(field, region), region)
     every = List(*(TaskRef(key) for key in tasks))
     tasks[(name,)] = Task((name,), whole_deviation, every)
     return array_from_tasks(name, tasks, [field], (), np.float64)
+
+
+def band_moments(
+    pieces: list[np.ndarray], places: tuple[Rectangle, ...], region: Rectangle
+) -> np.ndarray:
+    """Task: the moments of a band of whole rows."""
+    return row_moments(stitch(pieces, places, region))
 
 
 def whole_deviation(moments: list[np.ndarray]) -> np.float64:

@@ -89,6 +89,13 @@ class StateChunks(DaskMethodsMixin):
         }
         return array_from_tasks(name, tasks, [self], (*grid, *units, *inputs), self.dtype)
 
+    def finite(self) -> da.Array:
+        """Whether every value of each chunk is finite, (chunk,) of bool."""
+        name, tasks = f"finite-{self.name}", {}
+        for number, index in enumerate(self.layout.indices()):
+            tasks[(name, number)] = Task((name, number), is_finite, TaskRef((self.name, *index)))
+        return array_from_tasks(name, tasks, [self], ((1,) * len(tasks),), np.bool_)
+
     def costs(self) -> da.Array:
         """Costs of the last visit (mini_batch, grid_y, grid_x, 2); mini-batches of unknown number.
 
@@ -112,6 +119,11 @@ def take_part(chunk: Chunk, field: str) -> np.ndarray:
 def take_costs(chunk: Chunk) -> np.ndarray:
     """Task: the costs of a chunk's last visit."""
     return chunk.costs
+
+
+def is_finite(chunk: Chunk) -> np.ndarray:
+    """Task: whether a chunk's state is finite, (1,)."""
+    return np.array([all(np.isfinite(part).all() for part in chunk.state)])
 
 
 def chunks_from_tasks(

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from yfccdask.backend import array_module
+from yfccdask.backend import array_module, use_one_blas_thread
 from yfccdask.geometry import Rectangle
 
 Array = Any
@@ -46,6 +46,7 @@ def row_moments(field: Array) -> Array:
     One row at a time from a contiguous copy, so that the sums don't depend on how many rows the
     piece has.
     """
+    use_one_blas_thread()
     moments = np.empty((field.shape[1], 3))
     for row in range(field.shape[1]):
         values = np.ascontiguousarray(field[:, row]).astype(np.float64).ravel()

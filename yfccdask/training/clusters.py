@@ -7,9 +7,13 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import dask
-from distributed import Client, LocalCluster
+import dask.array as da
+from dask.core import flatten
+from distributed import Client, LocalCluster, futures_of
 
 from yfccdask.errors import ClusterError
 
@@ -29,7 +33,8 @@ TRAINING_SETTINGS = {
 class ClusterRequest:
     """What was asked for: an address or a scheduler file, or workers of one's own.
 
-    ``workers`` are single-threaded processes; ``memory`` is per worker, as Dask reads it.
+    ``workers`` are single-threaded processes; ``memory`` is per worker, as Dask reads it;
+    ``security`` is a `distributed.Security` with the TLS files of a scheduler that asks for them.
     """
 
     scheduler: str | None = None
@@ -37,6 +42,7 @@ class ClusterRequest:
     workers: int | None = None
     memory: str | None = None
     processes: bool = True
+    security: Any = None
 
 
 @asynccontextmanager
@@ -78,11 +84,29 @@ def hush_worker() -> None:
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
+def same_cluster(client: Client) -> ClusterRequest:
+    """The request for a second client of a client's cluster, TLS files included."""
+    return ClusterRequest(scheduler=client.scheduler.address, security=client.security)
+
+
+async def gather_chunks(client: Client, array: da.Array) -> list[Any]:
+    """All chunks of a persisted array, in the order of their indices."""
+    futures = {future.key: future for future in futures_of(array)}
+    keys = list(flatten(array.__dask_keys__()))
+    return list(await client.gather([futures[key] for key in keys]))
+
+
 async def _attached(request: ClusterRequest) -> Client:
     """A client of a scheduler that is there already, and has workers."""
     options = {"address": request.scheduler, "scheduler_file": request.scheduler_file}
     named = {key: value for key, value in options.items() if value}
+    if request.security is not None:
+        named["security"] = request.security
     where = request.scheduler or request.scheduler_file
+    if request.scheduler_file and not Path(request.scheduler_file).is_file():
+        raise ClusterError(
+            f"expected the file that a Dask scheduler wrote at {where}, found none: is it running?"
+        )
     try:
         client = await Client(asynchronous=True, set_as_default=False, timeout="20s", **named)
     except (OSError, ValueError) as error:

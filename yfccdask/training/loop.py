@@ -15,7 +15,7 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
-from distributed import Client, futures_of
+from distributed import Client
 
 from yfccdask.config import Config
 from yfccdask.data.blocks import BlockStore, block, block_moments
@@ -28,6 +28,7 @@ from yfccdask.graph import Forward, StateChunks, initial_chunks, train_block
 from yfccdask.graph.commit_graph import written_chunks
 from yfccdask.graph.network_graph import field_deviation
 from yfccdask.graph.whitening_graph import fitted_filter, patch_moment
+from yfccdask.training.clusters import gather_chunks
 from yfccdask.training.inputs import (
     Inputs,
     contrast_scale,
@@ -118,6 +119,9 @@ class Trainer:
         while under_way:
             await self.record(*under_way.popleft(), started)
         self.staged.clear()
+        if not (await self.client.compute(states.finite())).all():
+            self.log("diverged", layer=layer + 1)
+            raise Diverged(divergence(layer, "at its last mini-batch"))
         self.below.append(inputs.forward(layer, states, scale))
 
     async def measure_scale(self, inputs: Inputs, layer: int) -> float:
@@ -128,12 +132,12 @@ class Trainer:
         )
         deviation = float(await self.client.compute(measured))
         wanted = self.config.layers[layer].input_deviation
-        self.log("scale", layer=layer + 1, deviation=deviation, wanted=wanted)
         if not math.isfinite(deviation) or deviation == 0:
             raise Diverged(
                 f"layer {layer + 1}: expected an input field that varies, found a deviation of "
                 f"{deviation} over block {first.block}: are its images blank?"
             )
+        self.log("scale", layer=layer + 1, deviation=deviation, wanted=wanted)
         return wanted / deviation
 
     def initial_states(self, layer: int) -> StateChunks:
@@ -173,7 +177,7 @@ class Trainer:
 
     async def record(self, visit: Visit, costs: da.Array, started: float) -> None:
         """Wait for a visit's costs and log them; a cost that is not finite ends the run."""
-        parts = await self.client.gather(futures_of(costs))
+        parts = await gather_chunks(self.client, costs)
         means = whole_grid(costs, parts).mean(axis=(1, 2))
         fields = {
             "layer": visit.layer + 1,
@@ -185,11 +189,7 @@ class Trainer:
         }
         if not np.isfinite(means).all():
             self.log("diverged", **fields)
-            raise Diverged(
-                f"layer {visit.layer + 1}, pass {visit.sweep}, block {visit.block}: expected a "
-                "finite objective, found one that is not: the descent diverged; lower "
-                f"layers.{visit.layer}.rate (alpha_rate, offset_rate) and train again"
-            )
+            raise Diverged(divergence(visit.layer, f"pass {visit.sweep}, block {visit.block}"))
         terms = {"reconstruction": means[:, 0].tolist(), "sparsity": means[:, 1].tolist()}
         self.log("block", **fields, **terms)
 
@@ -205,13 +205,21 @@ class Trainer:
             written = self.client.persist(
                 written_chunks(name, layer.states, partial.resolve(), number)
             )
-            for part in await self.client.gather(futures_of(written)):
+            for part in await gather_chunks(self.client, written):
                 digests |= part
         scales = [layer.scale for layer in self.below]
         state = {"layers": len(self.below), "scales": scales, "seed": self.config.seed}
         finish_commit(partial, self.commits, state, digests)
         seconds = round(time.monotonic() - started, 4)
         self.log("commit", number=self.commits, layers=len(self.below), seconds=seconds)
+
+
+def divergence(layer: int, where: str) -> str:
+    """What to say of a layer (counted from 0) whose values are no longer finite."""
+    return (
+        f"layer {layer + 1}, {where}: expected a finite objective, found one that is not: the "
+        f"descent diverged; lower layers.{layer}.rate (alpha_rate, offset_rate) and train again"
+    )
 
 
 def whole_grid(costs: da.Array, parts: list[np.ndarray]) -> np.ndarray:

@@ -14,7 +14,7 @@ from distributed import Client
 from yfccdask.config import Config, load_config
 from yfccdask.data.blocks import BlockStore, open_store
 from yfccdask.data.runs import Run, create_run, refuse_existing
-from yfccdask.training.clusters import ClusterRequest, connect
+from yfccdask.training.clusters import ClusterRequest, connect, same_cluster
 from yfccdask.training.inputs import check_staging, check_store
 from yfccdask.training.loop import OnEvent, Trainer, layouts_of
 from yfccdask.training.provenance import run_provenance
@@ -65,7 +65,7 @@ def train(
     check_store(config, store)
     path = refuse_existing(run)
     if client is not None:
-        cluster = ClusterRequest(scheduler=client.scheduler.address)
+        cluster = same_cluster(client)
     session = _session(config, store, path, cluster or ClusterRequest(), on_event, on_connect)
     return run_blocking(session)
 
@@ -98,14 +98,15 @@ def with_client(
 
     async def session() -> Result:
         async with connect(cluster) as own:
-            address = own.scheduler.address
-            return await asyncio.to_thread(_call, address, work, *arguments, **options)
+            return await asyncio.to_thread(_call, same_cluster(own), work, *arguments, **options)
 
     return run_blocking(session())
 
 
-def _call(address: str, work: Callable[..., Result], *arguments: Any, **options: Any) -> Result:
-    with Client(address, set_as_default=False) as client:
+def _call(
+    cluster: ClusterRequest, work: Callable[..., Result], *arguments: Any, **options: Any
+) -> Result:
+    with Client(cluster.scheduler, security=cluster.security, set_as_default=False) as client:
         return work(*arguments, client=client, **options)
 
 
