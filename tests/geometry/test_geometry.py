@@ -16,7 +16,6 @@ from yfccdask.geometry import (
     layer_layout,
     leaf_ranges,
     local_layer,
-    partition,
     tree_fold,
     tree_nodes,
 )
@@ -112,14 +111,6 @@ def test_leaves_cover_the_inputs_once():
     assert ranges[0] == (0, 16)
     assert ranges[-1] == (96, 100)
     assert all(a[1] == b[0] for a, b in pairwise(ranges))
-
-
-@given(st.integers(1, 12), st.integers(1, 12), st.integers(1, 5), st.integers(1, 5))
-def test_chunks_cover_the_grid_once(height, width, rows, columns):
-    seen = np.zeros((height, width), int)
-    for chunk in partition(height, width, (rows, columns)):
-        seen[chunk.slices] += 1
-    assert (seen == 1).all()
 
 
 @given(st.integers(1, 8), st.one_of(st.none(), st.tuples(st.integers(1, 5), st.integers(1, 5))))

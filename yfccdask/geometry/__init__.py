@@ -3,7 +3,7 @@
 from yfccdask.geometry.layers import LayerGeometry, NetworkGeometry, dense_layer, local_layer
 from yfccdask.geometry.layout import ChunkIndex, FieldLayout, Layout, layer_layout
 from yfccdask.geometry.leaves import leaf_ranges, tree_fold, tree_nodes
-from yfccdask.geometry.rectangles import Field, Rectangle, partition
+from yfccdask.geometry.rectangles import Field, Rectangle
 
 __all__ = [
     "ChunkIndex",
@@ -17,7 +17,6 @@ __all__ = [
     "layer_layout",
     "leaf_ranges",
     "local_layer",
-    "partition",
     "tree_fold",
     "tree_nodes",
 ]

@@ -95,16 +95,3 @@ def spans(length: int, step: int) -> tuple[tuple[int, int], ...]:
     if step < 1:
         raise GeometryError(f"expected pieces of at least 1 element, found {step}")
     return tuple((start, min(start + step, length)) for start in range(0, length, step))
-
-
-def partition(height: int, width: int, chunk: tuple[int, int]) -> tuple[Rectangle, ...]:
-    """Cut a grid into rectangles of ``chunk`` rows x columns, row by row.
-
-    >>> len(partition(5, 5, (3, 5)))
-    2
-    """
-    return tuple(
-        Rectangle(top, bottom, left, right)
-        for top, bottom in spans(height, chunk[0])
-        for left, right in spans(width, chunk[1])
-    )

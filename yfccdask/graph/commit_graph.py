@@ -9,7 +9,7 @@ import dask.array as da
 import numpy as np
 from dask._task_spec import Task, TaskRef
 
-from yfccdask.data.commits import Digests, chunk_slices, read_state, write_chunk
+from yfccdask.data.commits import chunk_slices, read_state, write_chunk
 from yfccdask.geometry import ChunkIndex, Layout
 from yfccdask.graph.pieces import array_from_tasks
 from yfccdask.graph.state_chunks import Chunk, StateChunks, chunks_from_tasks, with_no_costs
@@ -32,9 +32,11 @@ def written_chunks(name: str, states: StateChunks, commit: Path, number: int) ->
     return array_from_tasks(name, tasks, [states], chunks, np.dtype(object))
 
 
-def write(chunk: Chunk, commit: Path, number: int, layout: Layout, index: ChunkIndex) -> Digests:
-    """Task: write one chunk's files."""
-    return write_chunk(commit, number, layout, index, chunk.state)
+def write(chunk: Chunk, commit: Path, number: int, layout: Layout, index: ChunkIndex) -> np.ndarray:
+    """Task: write one chunk's files; their digests as an array of one object."""
+    digests = np.empty(1, object)
+    digests[0] = write_chunk(commit, number, layout, index, chunk.state)
+    return digests
 
 
 def loaded_chunks(name: str, commit: Path, number: int, layout: Layout, dtype: Any) -> StateChunks:

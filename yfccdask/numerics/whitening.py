@@ -97,11 +97,6 @@ def whitening_filter(moment: Array, patch: int, floor: float) -> Array:
     return rows.reshape(channels, patch, patch, channels).transpose(1, 2, 3, 0).copy()
 
 
-def reflect_border(images: Array, halo: int) -> Array:
-    """Images (image, y, x, channel) with ``halo`` mirrored pixels on every side."""
-    return np.pad(images, ((0, 0), (halo, halo), (halo, halo), (0, 0)), mode="reflect")
-
-
 @njit(nogil=True, cache=True)
 def _to_planes(images: Array, top: int, left: int, planes: Array) -> None:
     """Fill planes (image, channel, y, x); what lies outside the images is mirrored."""

@@ -206,7 +206,7 @@ class Trainer:
                 written_chunks(name, layer.states, partial.resolve(), number)
             )
             for part in await gather_chunks(self.client, written):
-                digests |= part
+                digests |= part[0]
         scales = [layer.scale for layer in self.below]
         state = {"layers": len(self.below), "scales": scales, "seed": self.config.seed}
         finish_commit(partial, self.commits, state, digests)
