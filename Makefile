@@ -22,6 +22,9 @@ benchmark: $(VENV)/installed  ## does it learn edges? (half an hour)
 	$(BIN)/python -m benchmarks.edges
 
 $(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "expected Python 3.11 or newer as $(PYTHON): name another one, make demo PYTHON=python3.12"; \
+	  exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/installed: $(BIN)/python pyproject.toml constraints.txt
