@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from yfccdask.data import BlockStore, open_store, write_store
 from yfccdask.data.runs import Run
 from yfccdask.training.clusters import ClusterRequest
 from yfccdask.training.start import train
+
+settings.register_profile("untimed", deadline=None)  # speed lives in benchmarks/
+settings.load_profile("untimed")
 
 THREADS = ClusterRequest(workers=1, processes=False)
 
