@@ -159,6 +159,16 @@ def decode(content: bytes, identity: str, cut: Cut) -> Decoded:
     return Decoded(np.stack(squares).reshape(shape), width, height)
 
 
+def _former_rows(listed: Path, asked: str) -> list[tuple[str, str, int, int]] | None:
+    """The rows of a batch that an earlier ingest has finished, if its images are there too."""
+    if not listed.is_file():
+        return None
+    found = json.loads(listed.read_text())
+    rows = [tuple(row) for row in found["rows"]]
+    whole = listed.with_suffix(".npy").is_file() or all(reason for reason, *_ in rows)
+    return rows if whole and found["asked"] == asked else None
+
+
 def decode_batch(
     staging: str, number: int, files: list[tuple[str, str]], cut: Cut
 ) -> list[tuple[str, str, int, int]]:
@@ -168,8 +178,8 @@ def decode_batch(
     """
     listed = Path(staging, f"part-{number:05d}.json")
     asked = repr((files, [file_stamp(path) for _, path in files], cut))
-    if listed.is_file() and (found := json.loads(listed.read_text()))["asked"] == asked:
-        return [tuple(row) for row in found["rows"]]
+    if (former := _former_rows(listed, asked)) is not None:
+        return former
     rows, images = [], []
     for identity, path in files:
         digest = ""
