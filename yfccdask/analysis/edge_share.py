@@ -69,7 +69,7 @@ def edge_shares(
     RunError
         If the run has no commit yet.
     """
-    run = run if isinstance(run, Run) else open_run(run)
+    run = open_run(run)
     commit = commit or run.commit()
     cells = spread_positions(run.geometry.layers[0].grid, positions)
     return EdgeShares(

@@ -71,7 +71,7 @@ def report(
     StoreError
         If ``store`` is given and is not one, or its images are not the configuration's.
     """
-    run = run if isinstance(run, Run) else open_run(run)
+    run = open_run(run)
     commit = run.commit()
     found, note = find_store(run, store)
     if found is None:
@@ -90,7 +90,7 @@ def find_store(
     """The store to take photographs from, and what is to be said of it in the report."""
     trained_on = run.provenance.get("store", {})
     if store is not None:
-        found = store if isinstance(store, BlockStore) else open_store(store)
+        found = open_store(store)
         same = found.digest == trained_on.get("digest")
         return found, None if same else "They are not from the store that this run was trained on."
     path = str(trained_on.get("path") or "/unknown")

@@ -89,8 +89,8 @@ def strongest_images(
     ----------
     Ni et al. 2015, figure 5.
     """
-    run = run if isinstance(run, Run) else open_run(run)
-    store = store if isinstance(store, BlockStore) else open_store(store)
+    run = open_run(run)
+    store = open_store(store)
     request = _request(run, store, k, layers, blocks)
     if _serves(_stored_request(run), request):
         return _load(run, request)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
-
-from dask.base import tokenize
 
 from yfccdask.analysis.reporting import report
 from yfccdask.config import Config, load_config
@@ -57,7 +56,7 @@ def demo(
     run, data : path
         Where the run goes, and where photographs and blocks are kept.
     crops : int
-        Crops to cut in all, at least; as many from every photograph.
+        Crops to cut in all if every file is a photograph; as many from each.
     overrides : iterable of str
         ``key=value`` changes to the demo configuration.
     cluster : ClusterRequest, optional
@@ -70,11 +69,11 @@ def demo(
     if images is None:
         fetch_samples(photos, on_progress=on_files)
     store = _store(photos, data, crops, config, cluster, on_files)
-    trained, page = _trained(run, config, store), run / "report.html"
-    if trained is None:
-        trained = train(config, store, run, cluster=cluster, on_event=on_event, on_connect=on_event)
-        page = report(trained, store=store, cluster=cluster)
-    elif not page.exists():
+    finished, page = _trained(run, config, store), run / "report.html"
+    trained = finished or train(
+        config, store, run, cluster=cluster, on_event=on_event, on_connect=on_event
+    )
+    if finished is None or not page.exists():
         page = report(trained, store=store, cluster=cluster)
     return Demonstration(trained, page, layer_summaries(trained))
 
@@ -92,7 +91,7 @@ def _store(
         cluster,
         ingest,
         photos,
-        data / f"blocks-{tokenize(str(photos.resolve()))[:8]}",
+        data / f"blocks-{sha256(str(photos.resolve()).encode()).hexdigest()[:8]}",
         size=config.images.size,
         channels=config.images.channels,
         block_size=config.batching.data_block,

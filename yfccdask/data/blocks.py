@@ -215,7 +215,7 @@ class BlockStore:
         return f"<table><caption>yfccdask block store</caption>{rows}</table>"
 
 
-def open_store(path: str | os.PathLike[str]) -> BlockStore:
+def open_store(path: BlockStore | str | os.PathLike[str]) -> BlockStore:
     """Open a finished store.
 
     Raises
@@ -223,6 +223,8 @@ def open_store(path: str | os.PathLike[str]) -> BlockStore:
     StoreError
         There is no store, it is not finished, of another version, or its parts disagree.
     """
+    if isinstance(path, BlockStore):
+        return path
     folder = Path(os.path.abspath(path))
     attributes = _attributes(folder)
     if attributes.get("format") != FORMAT:

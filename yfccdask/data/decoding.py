@@ -18,6 +18,8 @@ import hashlib
 import io
 import json
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -286,13 +288,21 @@ def _generator(identity: str, seed: int) -> np.random.Generator:
 
 def _open(content: bytes) -> Image.Image:
     """Read the header."""
+    with _rejecting():
+        try:
+            return Image.open(io.BytesIO(content), formats=FORMATS)
+        except UnidentifiedImageError as error:
+            raise _unidentified(content) from error
+
+
+@contextmanager
+def _rejecting() -> Iterator[None]:
+    """Turn what Pillow raises on a bad file into a reason."""
     try:
-        return Image.open(io.BytesIO(content), formats=FORMATS)
-    except UnidentifiedImageError as error:
-        raise _unidentified(content) from error
+        yield
     except BOMBS as error:
         raise Rejected("too large", "far more pixels than can be decoded") from error
-    except MemoryError:
+    except (MemoryError, Rejected):
         raise
     except Exception as error:  # plugins raise almost anything on hostile bytes
         raise _undecodable(error) from error
@@ -336,14 +346,8 @@ def _refuse_small(picture: Image.Image, size: int) -> None:
 
 def _load(picture: Image.Image) -> None:
     """Decode every pixel; Pillow refuses what is cut off."""
-    try:
+    with _rejecting():
         picture.load()
-    except BOMBS as error:
-        raise Rejected("too large", "far more pixels than can be decoded") from error
-    except MemoryError:
-        raise
-    except Exception as error:  # plugins raise almost anything on hostile bytes
-        raise _undecodable(error) from error
 
 
 def _undecodable(error: Exception) -> Rejected:

@@ -44,7 +44,7 @@ def digest(run: Run | str | Path, commit: Commit | None = None) -> RunDigest:
     RunError
         If the run has no commit yet.
     """
-    run = run if isinstance(run, Run) else open_run(run)
+    run = open_run(run)
     commit = commit or run.commit()
     arrays = {}
     for number, layer in enumerate(run.geometry.layers[: commit.layers]):

@@ -148,8 +148,8 @@ def refuse_existing(path: str | Path) -> Path:
     return path
 
 
-def open_run(path: str | Path) -> Run:
-    """Open a run's folder.
+def open_run(path: Run | str | Path) -> Run:
+    """Open a run's folder; a run that is open already is given back.
 
     Raises
     ------
@@ -160,6 +160,8 @@ def open_run(path: str | Path) -> Run:
     --------
     >>> open_run("demo-run").curves(layer=1)  # doctest: +SKIP
     """
+    if isinstance(path, Run):
+        return path
     path = Path(path)
     file = path / "config.yaml"
     if not file.is_file():

@@ -145,7 +145,7 @@ def initial_chunks(
     tasks: dict[Any, Task] = {}
     squares = f"squares-{name}"
     for index in layout.indices():
-        key, positions = (name, *index), layout.positions(*index[:2])
+        key = (name, *index)
         if not layout.layer.dense:
             numbers = position_numbers(layout, index)
             arguments = (seed, layer, numbers, layout.layer.units, layout.layer.inputs)
@@ -156,7 +156,6 @@ def initial_chunks(
         tasks[part] = Task(part, make_squares, *where)
         others = [TaskRef((squares, k)) for k in range(len(layout.leaves))]
         tasks[key] = Task(key, make_dense, *where, alpha, dtype, *others)
-        assert positions.area == 1
     return chunks_from_tasks(name, layout, tasks, [], dtype)
 
 

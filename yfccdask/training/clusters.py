@@ -63,7 +63,7 @@ async def connect(request: ClusterRequest) -> AsyncIterator[Client]:
                 protocol="tcp",
                 dashboard_address="127.0.0.1:0",
                 asynchronous=True,
-                silence_logs=30,
+                silence_logs=logging.WARNING,
             ) as cluster,
             Client(cluster, asynchronous=True, set_as_default=False) as client,
         ):

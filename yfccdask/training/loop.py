@@ -29,11 +29,7 @@ from yfccdask.graph.commit_graph import written_chunks
 from yfccdask.graph.network_graph import field_deviation
 from yfccdask.graph.whitening_graph import fitted_filter, patch_moment
 from yfccdask.training.clusters import gather_chunks
-from yfccdask.training.inputs import (
-    Inputs,
-    contrast_scale,
-    session_token,
-)
+from yfccdask.training.inputs import Inputs, contrast_scale, session_token
 from yfccdask.training.schedule import Visit, block_order, layer_visits, objective_of, rates_of
 
 WHITENING_BLOCKS = 8  # blocks that the whitening's patches are sampled from, at most

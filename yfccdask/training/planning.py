@@ -154,7 +154,7 @@ def plan(config: Config | str | Path, data: BlockStore | str | Path | None = Non
     )
     if data is None:
         return NetworkPlan(layers)
-    store = data if isinstance(data, BlockStore) else open_store(data)
+    store = open_store(data)
     check_store(config, store)
     return NetworkPlan(layers, _store_plan(config, store))
 

@@ -61,7 +61,7 @@ def train(
         If an objective is not finite; the run keeps its events and its last commit.
     """
     config = config if isinstance(config, Config) else load_config(config)
-    store = data if isinstance(data, BlockStore) else open_store(data)
+    store = open_store(data)
     check_store(config, store)
     path = refuse_existing(run)
     if client is not None:
