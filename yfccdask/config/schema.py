@@ -157,10 +157,34 @@ class Engine(Section):
     """Rows and columns of positions per weight chunk; null lets the planner choose."""
     chunk_leaves: Positive | None = None
     """Leaves per chunk of a dense layer; null lets the planner choose."""
-    stage_fields: Literal["recompute", "memory"] = "recompute"
-    """A layer's input on its later passes: computed again, or kept in the workers' memory."""
+    weights: Literal["memory", "disk"] = "memory"
+    """Where weights and momenta lie between visits: disk streams every chunk through memory."""
+    stage_fields: Literal["recompute", "memory", "disk"] = "recompute"
+    """A layer's input on its later passes: computed again, or kept in memory or on disk."""
+    scratch: str | None = None
+    """Folder on every worker's own disk for what is streamed or staged; null for the worker's."""
     blocks_in_flight: Positive = 2
     """Data blocks whose tasks may be under way at once."""
+
+
+class Pipeline(Section):
+    """When a layer starts on the data, and which copy of the layers below its blocks see."""
+
+    start: Literal["finished", "after_blocks"] = "finished"
+    """A layer's start: when the one below has finished, or staggered after some of its blocks."""
+    after_blocks: Positive = 1000
+    """Blocks that the layer below has trained on when a staggered layer starts (paper: 1000)."""
+    sync_every: Positive = 1
+    """Blocks after which the copy of a layer that feeds the next one is renewed."""
+
+
+class Checkpoints(Section):
+    """How often a run is committed to disk."""
+
+    every_blocks: Positive | None = None
+    """Ticks of the pipeline between commits; null commits only where a layer has finished."""
+    keep: Positive = 2
+    """Commits that are kept; older ones go once a newer one is whole."""
 
 
 class Config(Section):
@@ -177,4 +201,6 @@ class Config(Section):
     preprocessing: Preprocessing = Preprocessing()
     layers: Annotated[tuple[Layer, ...], Field(min_length=1, strict=False)]
     """The layers, from the image upwards."""
+    pipeline: Pipeline = Pipeline()
+    checkpoints: Checkpoints = Checkpoints()
     engine: Engine = Engine()
