@@ -58,6 +58,8 @@ def test_a_module_imports_only_rooms_below_its_own(path):
         same_floor = LEVEL[other] == LEVEL[room]
         assert LEVEL[other] <= LEVEL[room], f"{room} is below {other}"
         assert not same_floor or (other, room) not in ROOM_PAIRS, f"{room} and {other} in a circle"
+    if room == "graph":  # its tasks may ask which worker they run on; nothing else of distributed
+        names = [name for name in names if name != "distributed.get_worker"]
     roots = {name.split(".")[0] for name in names}
     assert not roots & FORBIDDEN.get(room, set())
     if room != "backend":

@@ -30,6 +30,7 @@ _PUBLIC = {
     "open_store": "yfccdask.data.blocks",
     "plan": "yfccdask.training.planning",
     "report": "yfccdask.analysis.reporting",
+    "resume": "yfccdask.training.start",
     "strongest_images": "yfccdask.analysis.strongest_pass",
     "train": "yfccdask.training.start",
     "write_store": "yfccdask.data.block_writing",

@@ -41,6 +41,10 @@ class DamagedCommit(RunError):
     """A commit whose files do not agree with its manifest."""
 
 
+class LostChunk(RunError):
+    """A weight chunk whose worker is gone; the run can be resumed from its last commit."""
+
+
 class Diverged(RunError):
     """Training met an objective that is not finite."""
 

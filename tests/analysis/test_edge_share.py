@@ -10,7 +10,7 @@ from yfccdask.analysis.edge_share import (
 )
 from yfccdask.graph import initial_chunks
 from yfccdask.numerics.filter_shape import edges
-from yfccdask.training.loop import layouts_of
+from yfccdask.training.layouts import layouts_of
 
 
 def test_shares_are_those_of_all_filters(tiny_run):

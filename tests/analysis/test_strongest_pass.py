@@ -17,7 +17,7 @@ from yfccdask.analysis.strongest_pass import (
     stored_strongest_images,
     telling_units,
 )
-from yfccdask.data.commits import read_state
+from yfccdask.data.commits import layer_path, read_state
 from yfccdask.data.runs import Run
 from yfccdask.errors import RunError, StoreError
 from yfccdask.numerics.contrast import normalise_field
@@ -31,7 +31,7 @@ def plain_codes(run, store):
     commit, codes = run.commit(), []
     field = whitened(run.config, store.read(range(store.images)), run.whitening())
     for number, layer in enumerate(run.geometry.layers):
-        state = read_state(commit.path, number, layer, EVERYTHING)
+        state = read_state(layer_path(commit.path, number), layer, EVERYTHING)
         scale, shape = commit.state["scales"][number], (*layer.grid, layer.units, len(field))
         found = np.empty(shape)
         out = np.empty((len(field), layer.output.height, layer.output.width, layer.maps))

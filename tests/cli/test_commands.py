@@ -8,6 +8,7 @@ import yaml
 from click.testing import CliRunner
 from PIL import Image
 
+from tests.training.made_up_speeds import made_up_calibration
 from yfccdask.cli.group import COMMANDS, main
 from yfccdask.config import load_config
 from yfccdask.data import open_store
@@ -26,15 +27,62 @@ def test_help_lists_every_command():
         assert call(name, "--help").exit_code == 0
 
 
-def test_plan_prints_the_paper_s_table():
-    result = call("plan", "paper")
+@pytest.fixture
+def speeds(tmp_path):
+    """A saved calibration for the paper's network, so that nothing is measured."""
+    path = tmp_path / "speeds.json"
+    made_up_calibration(load_config("paper"), 200_000_000).save(path)
+    return path
+
+
+LARGE_CLUSTER = ("--workers", 98, "--memory", "64GB", "--images", 960_000)
+
+
+def test_plan_prints_the_paper_s_table(speeds):
+    result = call("plan", "paper", *LARGE_CLUSTER, "--calibration", speeds)
     assert result.exit_code == 0
-    for text in ("15,355,871,232", "72 x 72 = 5,184", "62 x 62 = 3,844", "1,161,600"):
+    texts = ("15,355,871,232", "72 x 72 = 5,184", "62 x 62 = 3,844", "1,161,600")
+    readings = ("13,139,312,640", "20,249,837,568", "10,975,838,208", "16,644,046,848")
+    for text in (*texts, *readings, "11,199,485,952", "projected peak", "960,000 images"):
         assert text in result.output
 
 
-def test_plan_as_json_has_exact_integers():
-    facts = json.loads(call("plan", "paper", "--json").output)
+def test_a_plan_that_does_not_fit_is_refused_with_exit_code_3(tmp_path):
+    path = tmp_path / "speeds.json"
+    made_up_calibration(load_config("demo"), 200_000_000).save(path)
+    small = ("--workers", 2, "--memory", "250MB", "--calibration", path)
+    result = call("plan", "demo", *small)
+    assert result.exit_code == 3
+    assert "refused: memory: expected at most 237.5 MB" in result.output
+    assert "it would fit with 2 workers" in result.output
+    facts = call("plan", "demo", *small, "--json")
+    assert facts.exit_code == 3
+    assert json.loads(facts.output)["refusals"]
+
+
+def test_a_plan_measures_this_machine_and_saves_what_it_found(tmp_path):
+    path = tmp_path / "speeds.json"
+    whole = ("--workers", 2, "--memory", "2GB")
+    result = call("plan", "tiny", *whole, "--save-calibration", path)
+    assert result.exit_code == 0, result.output
+    again = call("plan", "tiny", *whole, "--calibration", path)
+    assert again.output == result.output
+
+
+def test_train_refuses_what_the_plan_refuses_unless_forced(tiny_store, tmp_path):
+    config = tmp_path / "tiny.yaml"
+    config.write_text("based_on: tiny\ncheckpoints: {keep: 1000000000}\n")
+    options = ("--data", tiny_store.path, "--run", tmp_path / "run", "--workers", 1)
+    refused = call("train", config, *options)
+    assert refused.exit_code == 3
+    assert "bytes free for checkpoints" in refused.output
+    assert not (tmp_path / "run").exists()
+    assert call("train", config, *options, "--force").exit_code == 0
+
+
+def test_plan_as_json_has_exact_integers(speeds):
+    options = (*LARGE_CLUSTER, "--calibration", speeds)
+    facts = json.loads(call("plan", "paper", *options, "--json").output)
     assert facts["total"]["weights"] == 15_355_871_232
     assert [layer["weights"] for layer in facts["layers"]] == [
         1_528_823_808,
@@ -45,7 +93,7 @@ def test_plan_as_json_has_exact_integers():
 
 
 def test_plan_says_how_many_images_stay_unused(tiny_store):
-    result = call("plan", "tiny", "--data", tiny_store.path)
+    result = call("plan", "tiny", "--data", tiny_store.path, "--workers", 2)
     assert "50 images in 5 blocks" in result.output
     assert "2 images in no whole mini-batch stay unused" in result.output
 
@@ -132,3 +180,9 @@ def test_train_with_json_prints_events_as_lines(tiny_store, tmp_path):
     kinds = [json.loads(line).get("event") for line in result.stdout.splitlines() if line]
     assert kinds[1] == "start"
     assert kinds[-1] == "end"
+
+
+def test_a_finished_run_is_refused_by_resume(tiny_run):
+    result = call("resume", tiny_run.path)
+    assert result.exit_code == 1
+    assert "has finished" in result.output

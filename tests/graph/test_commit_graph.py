@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from yfccdask.data.commits import begin_commit, create_layer, finish_commit, open_commit
+from yfccdask.data.commits import begin_commit, create_layer, finish_commit, layer_path, open_commit
 from yfccdask.errors import RunError
 from yfccdask.geometry import Field, dense_layer, layer_layout, local_layer
 from yfccdask.graph import initial_chunks
@@ -24,8 +24,10 @@ def parts_of(states):
 def committed(folder, layout, dtype=np.float32):
     start = initial_chunks("start", layout, seed=3, layer=0, alpha=0.7, dtype=dtype)
     partial = begin_commit(folder / "checkpoints", 1)
-    create_layer(partial, 0, layout, dtype)
-    written = written_chunks("written", start, partial, 0).compute(scheduler="synchronous")
+    create_layer(layer_path(partial, 0), layout, dtype)
+    written = written_chunks("written", start, layer_path(partial, 0)).compute(
+        scheduler="synchronous"
+    )
     digests = {}
     for part in written:
         digests |= part
@@ -41,7 +43,7 @@ def test_a_local_layer_is_read_in_any_layout(tmp_path_factory, written, read):
     folder = tmp_path_factory.mktemp("run")
     start, commit = committed(folder, layer_layout(LOCAL, chunk=written))
     layout = layer_layout(LOCAL, chunk=read)
-    loaded = loaded_chunks("loaded", commit.path, 0, layout, np.float32)
+    loaded = loaded_chunks("loaded", layer_path(commit.path, 0), layout, np.float32)
     for mine, theirs in zip(parts_of(loaded), parts_of(start), strict=True):
         np.testing.assert_array_equal(mine, theirs)
 
@@ -51,7 +53,7 @@ def test_a_local_layer_is_read_in_any_layout(tmp_path_factory, written, read):
 def test_a_dense_layer_is_read_in_any_layout(tmp_path, written, read):
     start, commit = committed(tmp_path, layer_layout(DENSE, chunk_leaves=written))
     layout = layer_layout(DENSE, chunk_leaves=read)
-    loaded = loaded_chunks("loaded", commit.path, 0, layout, np.float32)
+    loaded = loaded_chunks("loaded", layer_path(commit.path, 0), layout, np.float32)
     for mine, theirs in zip(parts_of(loaded), parts_of(start), strict=True):
         np.testing.assert_array_equal(mine, theirs)
 

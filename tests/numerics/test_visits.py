@@ -1,6 +1,8 @@
 """The fused visits, local and dense, against the oracle's loops."""
 
+import gc
 import itertools
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from tests.numerics import naive
 from yfccdask.geometry import Field, local_layer
 from yfccdask.numerics import dense_visits, kernels, local_visits
+from yfccdask.numerics.fields import as_pieces
 from yfccdask.numerics.local_visits import Objective, Rates, Windows
 
 OBJECTIVE = Objective(sparsity=0.2, epsilon=1e-3, momentum=0.8)
@@ -103,7 +106,8 @@ def test_sums_over_leaves_have_the_same_bits_however_chunks_group_them(rng):
                 weights=np.ascontiguousarray(state.weights[..., part]),
             )
             leaves = dense_visits.Leaves(start, stop, total, 8)
-            sums.append(dense_visits.code_sums(piece, np.ascontiguousarray(x[:, part]), leaves))
+            inputs = dense_visits.Inputs(as_pieces(x[:, None, :, None]), part.start, 1.0)
+            sums.append(dense_visits.code_sums(piece, inputs, slice(0, 4), leaves))
         results.append(dense_visits.total_of(sums, total))
     np.testing.assert_array_equal(results[0], results[1])
     np.testing.assert_array_equal(results[0], results[2])
@@ -117,3 +121,19 @@ def test_rows_without_a_finite_norm_become_nan(momentum):
     one = np.float32(1)
     kernels.descend_and_normalise(weights, before, np.zeros_like(weights), one, one, one)
     assert np.isnan(weights).all()
+
+
+def test_a_dense_visit_gives_its_buffers_back_at_once(rng):
+    state = state_of(rng, (1, 1), 64, 1024, np.float32)
+    field = rng.normal(size=(64, 1, 1024, 1)).astype(np.float32)
+    rates = (Rates(1e-4, 1e-4, 1e-6),) * 16
+    gc.disable()
+    tracemalloc.start()
+    try:
+        new, _ = dense_visits.train_dense_visit(state, field, 0.1, 256, OBJECTIVE, rates)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    operands, gradient = 2 * 4 * 1024 * 4, 64 * dense_visits.COLUMNS * 4
+    assert peak < sum(part.nbytes for part in new) + operands + gradient + 100_000

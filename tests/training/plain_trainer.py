@@ -1,4 +1,4 @@
-"""A whole network trained layer after layer in plain NumPy: the oracle of a run.
+"""A whole network trained in plain NumPy, sequentially or staggered: the oracle of a run.
 
 One file, no Dask, no chunks; loops as the paper's text reads. Only the initial weights, the order
 of the blocks and the rates come from the package: they are definitions, not computations.
@@ -54,26 +54,26 @@ def forward(config, number, layer, trained, scale, field):
     return np.stack([naive.local_contrast(image, window, lcn.floor) for image in out])
 
 
-def train_layer(config, number, layer, field, block_images, block_size):
-    """All visits of one layer; returns its state and the scale of its input."""
-    settings = config.layers[number]
-    visits = list(layer_visits(config, number, block_images))
-    first = slice(visits[0].block * block_size, visits[0].block * block_size + block_size)
-    scale = settings.input_deviation / field[first][: block_images[visits[0].block]].std()
+def initial_states(config, number, layer):
     states = {}
     for p, index in enumerate(np.ndindex(layer.grid)):
         w = initial_weights(config.seed, number, p, layer.units, layer.inputs, np.float64)
         zeros = np.zeros(layer.inputs)
-        states[index] = (w, zeros, settings.alpha, np.zeros_like(w), zeros, 0.0)
-    size = config.batching.mini_batch
-    for visit in visits:
-        for step, rates in enumerate(rates_of(settings, layer, visit)):
-            start = visit.block * block_size + step * size
-            batch = scale * field[start : start + size]
-            for index in states:
-                patches = patches_of(layer, batch, *index)
-                states[index] = naive.step(states[index], patches, objective_of(settings), rates)
-    return stacked(layer, states), scale
+        alpha = config.layers[number].alpha
+        states[index] = (w, zeros, alpha, np.zeros_like(w), zeros, 0.0)
+    return states
+
+
+def visit_block(config, layer, states, field, scale, visit):
+    """All mini-batches of one block at every position."""
+    settings, size = config.layers[visit.layer], config.batching.mini_batch
+    states = dict(states)
+    for step, rates in enumerate(rates_of(settings, layer, visit)):
+        batch = scale * field[step * size : (step + 1) * size]
+        for index in states:
+            patches = patches_of(layer, batch, *index)
+            states[index] = naive.step(states[index], patches, objective_of(settings), rates)
+    return states
 
 
 def stacked(layer, states):
@@ -87,11 +87,41 @@ def stacked(layer, states):
 
 
 def plain_training(config, images, block_size, filter_):
-    """Train every layer on images (image, y, x, channel); returns each layer's six arrays."""
-    counts = [min(block_size, len(images) - b) for b in range(0, len(images), block_size)]
-    field, results = whitened(config, images, filter_), []
-    for number, layer in enumerate(network_geometry(config).layers):
-        trained, scale = train_layer(config, number, layer, field, counts, block_size)
-        results.append(trained)
-        field = forward(config, number, layer, trained, scale, field)
-    return results
+    """Train on images (image, y, x, channel); returns each layer's six arrays.
+
+    At every tick the copies that feed the layers above are renewed where it is their turn; then
+    every layer that is on its way trains on its next block.
+    """
+    blocks = [images[start : start + block_size] for start in range(0, len(images), block_size)]
+    pixels = [whitened(config, block, filter_) for block in blocks]
+    layers = network_geometry(config).layers
+    todo = [list(layer_visits(config, n, [len(b) for b in blocks])) for n in range(len(layers))]
+    staggered = config.pipeline.start == "after_blocks"
+    states, copies, scales, starts, tick = {}, {}, {}, {0: 0}, 0
+    while len(starts) < len(layers) or any(tick < starts[n] + len(todo[n]) for n in starts):
+        for n in range(1, len(layers)):
+            done = tick - starts[n - 1] if n - 1 in starts else -1
+            wait = min(config.pipeline.after_blocks, len(todo[n - 1]))
+            if n not in starts and done == (wait if staggered else len(todo[n - 1])):
+                starts[n] = tick
+        for n in range(len(layers) - 1):
+            if n + 1 in starts:
+                ended = tick >= starts[n] + len(todo[n])
+                if ended or (tick - starts[n + 1]) % config.pipeline.sync_every == 0:
+                    copies[n] = states[n]
+        new = {}
+        for n in starts:
+            if not 0 <= tick - starts[n] < len(todo[n]):
+                continue
+            visit = todo[n][tick - starts[n]]
+            field = pixels[visit.block]
+            for below in range(n):
+                trained = stacked(layers[below], copies[below])
+                field = forward(config, below, layers[below], trained, scales[below], field)
+            if n not in states:
+                scales[n] = config.layers[n].input_deviation / field.std()
+                states[n] = initial_states(config, n, layers[n])
+            new[n] = visit_block(config, layers[n], states[n], field, scales[n], visit)
+        states |= new
+        tick += 1
+    return [stacked(layer, states[n]) for n, layer in enumerate(layers)]

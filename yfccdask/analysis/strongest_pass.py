@@ -21,7 +21,7 @@ from distributed import Client, futures_of, wait
 from scipy.stats import norm
 
 from yfccdask.data.blocks import BlockStore, open_store
-from yfccdask.data.commits import Commit
+from yfccdask.data.commits import Commit, layer_path
 from yfccdask.data.durable import publish, write_text
 from yfccdask.data.runs import Run, open_run
 from yfccdask.errors import RunError, StoreError
@@ -32,7 +32,7 @@ from yfccdask.graph.strongest_graph import block_outputs, block_summaries, merge
 from yfccdask.numerics.strongest import COUNT, Summary, mean_and_deviation
 from yfccdask.training.clusters import ClusterRequest, connect, gather_chunks, same_cluster
 from yfccdask.training.inputs import Inputs, check_store, constant_array, session_token
-from yfccdask.training.loop import layouts_of
+from yfccdask.training.layouts import layouts_of
 from yfccdask.training.start import run_blocking
 
 FORMAT, VERSION = "yfccdask-strongest", 1
@@ -221,7 +221,8 @@ def _trained_network(
     layers = []
     for number, layout in enumerate(layouts):
         name = f"learned-layer{number + 1}-{token}"
-        states = loaded_chunks(name, commit.path.resolve(), number, layout, run.config.dtype)
+        group = layer_path(commit.path.resolve(), number)
+        states = loaded_chunks(name, group, layout, run.config.dtype)
         scale = float(commit.state["scales"][number])
         layers.append(inputs.forward(number, client.persist(states), scale))
     return inputs, layers

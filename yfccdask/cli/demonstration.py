@@ -111,7 +111,7 @@ def _trained(path: Path, config: Config, store: BlockStore) -> Run | None:
     run = open_run(path)
     same = run.config == config and run.provenance["store"]["digest"] == store.digest
     commit = latest_commit(path)
-    if same and commit is not None and commit.layers == len(config.layers):
+    if same and commit is not None and commit.finished:
         return run
     if same:
         _put_aside(path)

@@ -13,6 +13,7 @@ COMMANDS = {
     "ingest": "yfccdask.cli.data_commands:ingest_command",
     "plan": "yfccdask.cli.training_commands:plan_command",
     "train": "yfccdask.cli.training_commands:train_command",
+    "resume": "yfccdask.cli.training_commands:resume_command",
     "digest": "yfccdask.cli.training_commands:digest_command",
     "report": "yfccdask.cli.analysis_commands:report_command",
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import click
@@ -82,13 +82,16 @@ def say(as_json: bool, facts: dict[str, Any], text: str) -> None:
     click.echo(json.dumps(facts, default=str) if as_json else text)
 
 
-def print_table(headings: list[str], rows: list[list[str]]) -> None:
-    """A table on the terminal, numbers to the right, as wide as it needs to be."""
+def print_table(headings: list[str], rows: list[list[str]], red: Collection[int] = ()) -> None:
+    """A table on the terminal, numbers to the right, as wide as it needs to be.
+
+    ``red`` are the numbers of the rows that are over a limit.
+    """
     table = Table(box=None, pad_edge=False, header_style="bold")
     for number, heading in enumerate(headings):
         table.add_column(heading, justify="left" if number < 3 else "right", no_wrap=True)
-    for row in rows:
-        table.add_row(*row)
+    for number, row in enumerate(rows):
+        table.add_row(*row, style="red" if number in red else None)
     wide = max(Console().width, 180)  # a cut number is worse than a wrapped line
     Console(highlight=False, width=wide).print(table)
 

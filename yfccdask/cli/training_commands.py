@@ -1,11 +1,14 @@
-"""``plan``, ``train`` and ``digest``."""
+"""``plan``, ``train``, ``resume`` and ``digest``."""
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
 import click
+from dask.system import CPU_COUNT
+from distributed.system import MEMORY_LIMIT
 
 from yfccdask.cli.options import (
     as_json,
@@ -20,28 +23,88 @@ from yfccdask.dashboard.progress import training_progress
 from yfccdask.dashboard.summary import layer_summaries, summary_text
 from yfccdask.data.digests import digest
 from yfccdask.data.runs import open_run
+from yfccdask.errors import PlanRefused
 from yfccdask.training.clusters import ClusterRequest
-from yfccdask.training.planning import NetworkPlan, plan
-from yfccdask.training.start import train
+from yfccdask.training.planning import NetworkPlan, RunPlan, calibrate, load_calibration, plan
+from yfccdask.training.start import resume, train
 
 data_option = click.option("--data", type=click.Path(path_type=Path), metavar="STORE")
+file_option = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.command("plan")
 @click.argument("config")
 @data_option
+@click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Default: one per core.")
+@click.option(
+    "--memory", metavar="SIZE", help="Per worker, e.g. 4GB; default: this machine's, shared out."
+)
+@click.option(
+    "--images", type=click.IntRange(min=1), metavar="N", help="Images of one pass, without a store."
+)
+@click.option(
+    "--calibration", type=file_option, metavar="FILE", help="Measured figures to plan with."
+)
+@click.option(
+    "--save-calibration", type=file_option, metavar="FILE", help="Write the figures used to a file."
+)
 @settings
 @as_json
 @report_errors
-def plan_command(config: str, data: Path | None, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Print the network's table: positions, windows, weights, bytes, operations."""
-    table = plan(load_config(config, overrides), data)
+def plan_command(
+    config: str,
+    data: Path | None,
+    workers: int | None,
+    memory: str | None,
+    images: int | None,
+    calibration: Path | None,
+    save_calibration: Path | None,
+    overrides: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Plan a run: the network's table, chunks, memory, time and disk on N workers.
+
+    Exit code 3 where the run would not fit, with the nearest configurations that do.
+    """
+    whole = load_config(config, overrides)
+    workers = workers or CPU_COUNT
+    figures = load_calibration(calibration) if calibration else calibrate(whole)
+    found = plan(
+        whole,
+        data,
+        workers=workers,
+        memory=MEMORY_LIMIT // workers if memory is None else memory,
+        images=images,
+        calibration=figures,
+    )
+    assert isinstance(found, RunPlan)
+    if save_calibration:
+        figures.save(save_calibration)
     if as_json:
-        say(True, table.as_dict(), "")
-        return
-    print_table(*table.table())
-    if table.store is not None:
-        click.echo(store_text(table))
+        say(True, found.as_dict(), "")
+    else:
+        print_plan(found)
+    if found.refusals:
+        sys.exit(PlanRefused.exit_code)
+
+
+def print_plan(found: RunPlan) -> None:
+    """All tables, and in red what is over a limit."""
+    print_table(*found.table())
+    if found.readings:
+        print_table(*found.readings_table())
+    click.echo()
+    print_table(*found.work_table())
+    click.echo("each layer's figures are its busiest worker's; tasks are those of all workers\n")
+    print_table(*found.totals_table(), red={1} if found.over_memory else set())
+    if found.store is not None:
+        click.echo(store_text(found))
+    for text in found.warnings:
+        click.secho(f"warning: {text}", fg="yellow")
+    for text in found.refusals:
+        click.secho(f"refused: {text}", fg="red")
+    for text in found.suggestions:
+        click.echo(f"it would fit with {text}")
 
 
 def store_text(table: NetworkPlan) -> str:
@@ -65,6 +128,7 @@ def store_text(table: NetworkPlan) -> str:
     metavar="RUN",
     help="The run's folder; it must not exist.",
 )
+@click.option("--force", is_flag=True, help="Train although the plan refuses.")
 @settings
 @cluster_options
 @as_json
@@ -73,6 +137,7 @@ def train_command(
     config: str,
     data: Path,
     run: Path,
+    force: bool,
     overrides: tuple[str, ...],
     cluster: ClusterRequest,
     as_json: bool,
@@ -85,10 +150,29 @@ def train_command(
     if not as_json:
         click.echo(store_text(plan(whole, data)))
     with training_progress(as_json) as follow:
-        done = train(whole, data, run, cluster=cluster, on_event=follow, on_connect=follow)
+        done = train(
+            whole, data, run, cluster=cluster, force=force, on_event=follow, on_connect=follow
+        )
     if not as_json:
         click.echo(summary_text(layer_summaries(done)))
         click.echo(f"run: {run}")
+
+
+@click.command("resume")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--force", is_flag=True, help="Train although the plan refuses.")
+@cluster_options
+@as_json
+@report_errors
+def resume_command(run: Path, force: bool, cluster: ClusterRequest, as_json: bool) -> None:
+    """Go on with RUN from its last commit, to the same bits as if it had never stopped.
+
+    Configuration and store are the run's own. With --json, every event is a line of JSON.
+    """
+    with training_progress(as_json) as follow:
+        done = resume(run, cluster=cluster, force=force, on_event=follow, on_connect=follow)
+    if not as_json:
+        click.echo(summary_text(layer_summaries(done)))
 
 
 @click.command("digest")

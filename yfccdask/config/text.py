@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from yfccdask.config.schema import (
     Batching,
+    Checkpoints,
     Config,
     DenseLayer,
     Engine,
@@ -16,6 +17,7 @@ from yfccdask.config.schema import (
     Lcn,
     Learning,
     LocalLayer,
+    Pipeline,
     Preprocessing,
     Whitening,
 )
@@ -38,6 +40,8 @@ PAGE_SECTIONS: dict[str, type[BaseModel]] = {
     "layers: kind local": LocalLayer,
     "layers: kind dense": DenseLayer,
     "layers.N.lcn": Lcn,
+    "pipeline": Pipeline,
+    "checkpoints": Checkpoints,
     "engine": Engine,
 }
 

@@ -56,6 +56,16 @@ class TrainingDisplay:
             self._block(event)
         elif kind == "commit":
             self._say(f"commit {event['number']}: {event['layers']} layers")
+        elif kind == "resume":
+            self._resume(event)
+        elif kind == "warning":
+            click.secho(f"warning: {event['text']}", fg="yellow", err=True)
+
+    def _resume(self, event: Event) -> None:
+        self.visits = event["visits"]
+        self._say(f"going on from commit {event['commit']} at tick {event['tick']}")
+        for layer, done in enumerate(event["done"], start=1):
+            self.layers[layer] = {"blocks": done, "images": 0}
 
     def _block(self, event: Event) -> None:
         layer, terms = event["layer"], len(event["sparsity"])

@@ -24,7 +24,7 @@ from yfccdask.errors import DamagedCommit, RunError
 from yfccdask.geometry import ChunkIndex, LayerGeometry, Layout
 from yfccdask.numerics.local_visits import State
 
-FORMAT, VERSION = "yfccdask-commit", 1
+FORMAT, VERSION = "yfccdask-commit", 2
 UNIT_DIMENSIONS = ("grid_y", "grid_x", "unit", "input")
 Digests = dict[str, str]
 
@@ -42,8 +42,13 @@ class Commit:
 
     @property
     def layers(self) -> int:
-        """Layers that the commit holds, from the image upwards."""
+        """Layers that the commit holds, from the image upwards; the last may be in training."""
         return int(self.state["layers"])
+
+    @property
+    def finished(self) -> bool:
+        """Whether every layer of the run is trained."""
+        return bool(self.state["finished"])
 
     def layer(self, number: int) -> xr.Dataset:
         """One layer (counted from 1) as a lazy dataset over (grid_y, grid_x, unit, input)."""
@@ -54,9 +59,9 @@ class Commit:
         return xr.open_zarr(layer_path(self.path, number - 1), consolidated=False)
 
 
-def layer_path(commit: Path, layer: int) -> Path:
-    """The Zarr group of a layer (counted from 0)."""
-    return commit / f"layer-{layer + 1}.zarr"
+def layer_path(commit: Path, layer: int, copy: bool = False) -> Path:
+    """The Zarr group of a layer (counted from 0), or of its copy that feeds the next one."""
+    return commit / f"{'copy' if copy else 'layer'}-{layer + 1}.zarr"
 
 
 def begin_commit(checkpoints: Path, number: int) -> Path:
@@ -83,10 +88,10 @@ def array_shapes(layer: LayerGeometry) -> dict[str, tuple[tuple[str, ...], tuple
     return arrays
 
 
-def create_layer(commit: Path, number: int, layout: Layout, dtype: Any) -> None:
-    """The empty arrays of a layer (counted from 0), chunked as its weights are."""
-    group = zarr.open_group(layer_path(commit, number), mode="w-", zarr_format=3)
-    group.attrs.update({"format": FORMAT, "format_version": VERSION, "layer": number + 1})
+def create_layer(path: Path, layout: Layout, dtype: Any) -> None:
+    """The empty arrays of a layer's group, chunked as its weights are."""
+    group = zarr.open_group(path, mode="w-", zarr_format=3)
+    group.attrs.update({"format": FORMAT, "format_version": VERSION})
     chunk = {
         "grid_y": layout.rows[0],
         "grid_x": layout.columns[0],
@@ -113,11 +118,8 @@ def chunk_slices(layout: Layout, index: ChunkIndex) -> dict[str, slice]:
     return {"grid_y": rows, "grid_x": columns, "unit": slice(None), "input": inputs}
 
 
-def write_chunk(
-    commit: Path, number: int, layout: Layout, index: ChunkIndex, state: State
-) -> Digests:
-    """Write one chunk of a layer's state (one writer per file), flushed; returns its digests."""
-    path = layer_path(commit, number)
+def write_chunk(path: Path, layout: Layout, index: ChunkIndex, state: State) -> Digests:
+    """Write one chunk into a layer's group (one writer per file), flushed; returns its digests."""
     group, where = zarr.open_group(path, mode="r+"), chunk_slices(layout, index)
     digests = {}
     for name, (dimensions, _) in array_shapes(layout.layer).items():
@@ -130,7 +132,7 @@ def write_chunk(
         indices = [str(places.get(part, 0)) for part in dimensions]
         file = path.joinpath(name, "c", *indices)
         sync_file(file)
-        digests[file.relative_to(commit).as_posix()] = file_digest(file)
+        digests[file.relative_to(path.parent).as_posix()] = file_digest(file)
     return digests
 
 
@@ -202,11 +204,19 @@ def latest_commit(run: Path) -> Commit | None:
     return open_commit(path, digest)
 
 
-def read_state(commit: Path, number: int, layer: LayerGeometry, where: dict[str, slice]) -> State:
-    """A part of a layer's state (counted from 0), whatever chunks it was written in."""
-    group = zarr.open_group(layer_path(commit, number), mode="r")
+def read_state(path: Path, layer: LayerGeometry, where: dict[str, slice]) -> State:
+    """A part of a layer's group, whatever chunks it was written in."""
+    group = zarr.open_group(path, mode="r")
     parts: dict[str, np.ndarray] = {}
     for name, (dimensions, _) in array_shapes(layer).items():
         array: Any = group[name]
         parts[name] = np.ascontiguousarray(array[tuple(where[part] for part in dimensions)])
     return State(**parts)
+
+
+def prune_commits(checkpoints: Path, keep: int) -> list[int]:
+    """Remove all but the newest ``keep`` commits; returns the numbers of those removed."""
+    numbers = sorted(int(path.name) for path in checkpoints.iterdir() if path.name.isdigit())
+    for number in numbers[:-keep]:
+        shutil.rmtree(checkpoints / f"{number:08d}")
+    return numbers[:-keep]

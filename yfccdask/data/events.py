@@ -1,7 +1,8 @@
 """``events.jsonl``: what happened in a run, one JSON object a line; the only source of curves.
 
 Every event has ``event`` (its kind), ``time`` (seconds since the epoch) and, where it concerns
-one, ``layer`` (counted from 1). Kinds: start, scale, block, commit, diverged, end.
+one, ``layer`` (counted from 1) and ``tick``. Kinds: start, scale, block, commit, resume, warning,
+diverged, end.
 """
 
 from __future__ import annotations
@@ -33,3 +34,14 @@ def read_events(path: Path) -> list[Event]:
         except json.JSONDecodeError:
             continue
     return events
+
+
+def without_replayed(events: list[Event]) -> list[Event]:
+    """The events of a run as if it had never stopped: what a resume trained again is left out."""
+    kept: list[Event] = []
+    for event in events:
+        if event["event"] in ("start", "resume"):
+            first = event.get("tick", 0)
+            kept = [past for past in kept if past.get("tick", -1) < first]
+        kept.append(event)
+    return kept

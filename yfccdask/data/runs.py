@@ -17,7 +17,7 @@ import zarr
 from yfccdask.config import Config, config_to_yaml, network_geometry, parse_config
 from yfccdask.data.commits import Commit, latest_commit
 from yfccdask.data.durable import publish
-from yfccdask.data.events import Event, append_event, read_events
+from yfccdask.data.events import Event, append_event, read_events, without_replayed
 from yfccdask.errors import RunError
 from yfccdask.geometry import NetworkGeometry
 
@@ -49,8 +49,8 @@ class Run:
         return append_event(self.path / "events.jsonl", kind, **fields)
 
     def events(self, kind: str | None = None) -> list[Event]:
-        """All events, or those of one kind, in order."""
-        events = read_events(self.path / "events.jsonl")
+        """All events, or those of one kind, in order; what a resume trained again only once."""
+        events = without_replayed(read_events(self.path / "events.jsonl"))
         return [event for event in events if kind in (None, event["event"])]
 
     def commit(self) -> Commit:
@@ -62,6 +62,11 @@ class Run:
                 "first layer was trained"
             )
         return commit
+
+    @property
+    def has_whitening(self) -> bool:
+        """Whether the run's whitening filter is fitted and stored."""
+        return (self.path / "whitening.zarr").exists()
 
     def whitening(self) -> np.ndarray | None:
         """The whitening filter (y, x, channel_in, channel_out), or None where there is none."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import pairwise
 
 from yfccdask.errors import GeometryError
@@ -16,6 +16,7 @@ ChunkIndex = tuple[int, int, int]
 LEAST_POSITIONS = 4  # positions below which a visit is too short beside Dask's own costs
 
 
+@lru_cache(maxsize=256)
 def _edges(sizes: tuple[int, ...]) -> tuple[int, ...]:
     edges = [0]
     for size in sizes:

@@ -11,12 +11,19 @@ from dask._task_spec import Task, TaskRef
 
 from yfccdask.data.commits import chunk_slices, read_state, write_chunk
 from yfccdask.geometry import ChunkIndex, Layout
-from yfccdask.graph.pieces import array_from_tasks
-from yfccdask.graph.state_chunks import Chunk, StateChunks, chunks_from_tasks, with_no_costs
+from yfccdask.graph.pieces import Owners, array_from_tasks
+from yfccdask.graph.state_chunks import (
+    Chunk,
+    Scratch,
+    StateChunks,
+    chunks_from_tasks,
+    put_on_disk,
+    with_no_costs,
+)
 
 
-def written_chunks(name: str, states: StateChunks, commit: Path, number: int) -> da.Array:
-    """Write every chunk of a layer (counted from 0) into a commit in the making.
+def written_chunks(name: str, states: StateChunks, group: Path) -> da.Array:
+    """Write every chunk of a layer into its group of a commit in the making.
 
     Returns
     -------
@@ -27,28 +34,36 @@ def written_chunks(name: str, states: StateChunks, commit: Path, number: int) ->
     for position, index in enumerate(layout.indices()):
         key = (name, position)
         reference = TaskRef((states.name, *index))
-        tasks[key] = Task(key, write, reference, commit, number, layout, index)
+        tasks[key] = Task(key, write, reference, group, layout, index)
     chunks = ((1,) * len(tasks),)
     return array_from_tasks(name, tasks, [states], chunks, np.dtype(object))
 
 
-def write(chunk: Chunk, commit: Path, number: int, layout: Layout, index: ChunkIndex) -> np.ndarray:
+def write(chunk: Chunk, group: Path, layout: Layout, index: ChunkIndex) -> np.ndarray:
     """Task: write one chunk's files; their digests as an array of one object."""
     digests = np.empty(1, object)
-    digests[0] = write_chunk(commit, number, layout, index, chunk.state)
+    digests[0] = write_chunk(group, layout, index, chunk.opened())
     return digests
 
 
-def loaded_chunks(name: str, commit: Path, number: int, layout: Layout, dtype: Any) -> StateChunks:
-    """A layer's states (counted from 0) from a commit, in any layout."""
+def loaded_chunks(
+    name: str,
+    group: Path,
+    layout: Layout,
+    dtype: Any,
+    owners: Owners | None = None,
+    scratch: Scratch | None = None,
+) -> StateChunks:
+    """A layer's states from its group in a commit, in any layout, in memory or on scratch."""
     tasks = {
-        (name, *index): Task((name, *index), load, commit, number, layout, index)
+        (name, *index): Task((name, *index), load, group, layout, index)
         for index in layout.indices()
     }
-    return chunks_from_tasks(name, layout, tasks, [], dtype)
+    if scratch:
+        tasks = {key: put_on_disk(task, scratch) for key, task in tasks.items()}
+    return chunks_from_tasks(name, layout, tasks, [], dtype, owners)
 
 
-def load(commit: Path, number: int, layout: Layout, index: ChunkIndex) -> Chunk:
+def load(group: Path, layout: Layout, index: ChunkIndex) -> Chunk:
     """Task: read one chunk of a layout."""
-    where = chunk_slices(layout, index)
-    return with_no_costs(read_state(commit, number, layout.layer, where))
+    return with_no_costs(read_state(group, layout.layer, chunk_slices(layout, index)))

@@ -13,8 +13,8 @@ from yfccdask.geometry import LayerGeometry, Layout, Rectangle
 from yfccdask.graph.pieces import array_from_tasks, pieces_of
 from yfccdask.graph.visits import windows_of
 from yfccdask.numerics import rica
-from yfccdask.numerics.fields import stitch
-from yfccdask.numerics.local_visits import Windows, gather
+from yfccdask.numerics.fields import Pieces
+from yfccdask.numerics.local_visits import Windows, fill_inputs
 from yfccdask.numerics.rica import Gradient
 
 
@@ -151,10 +151,10 @@ def chunk_gradient(
     epsilon: float,
 ) -> tuple[np.ndarray, ...]:
     """Task: cost and gradient of one chunk of positions."""
-    field, grid = stitch(pieces, places, region), weights.shape[:2]
-    patches = np.empty((*grid, len(field), weights.shape[3]), field.dtype)
+    field, grid = Pieces(pieces, places, region), weights.shape[:2]
+    patches = np.empty((*grid, field.images, weights.shape[3]), field.dtype)
     for index in np.ndindex(grid):
-        gather(field, index, windows, 1.0, patches[index])
+        fill_inputs(field.parts(windows.at(index)), slice(None), windows, 1.0, patches[index])
     flat = (part.reshape(-1, *part.shape[2:]) for part in (weights, alpha, offset, patches))
     cost, gradient = rica.cost_and_gradient(*flat, sparsity=sparsity, epsilon=epsilon)
     return tuple(part.reshape(*grid, *part.shape[1:]) for part in (cost, *gradient))

@@ -1,4 +1,7 @@
-"""A dense layer in several chunks: three tasks per chunk and mini-batch, three sums up one tree."""
+"""A dense layer in several chunks: three phases per chunk and mini-batch, three sums up one tree.
+
+What goes into a sum is a key of its own, so that residuals and weights stay with their chunk.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,13 @@ import dask.array as da
 import numpy as np
 from dask._task_spec import List, Task, TaskRef
 
+from yfccdask.data.scratch import StoredState, kept_like, load_state
 from yfccdask.geometry import Layout, Rectangle
 from yfccdask.graph.pieces import pieces_of
-from yfccdask.graph.state_chunks import Chunk, StateChunks
+from yfccdask.graph.state_chunks import Chunk, StateChunks, place_of
 from yfccdask.numerics import dense_visits
-from yfccdask.numerics.dense_visits import Descent, Head, Leaves, Sums
-from yfccdask.numerics.fields import stitch
+from yfccdask.numerics.dense_visits import Descent, Head, Inputs, Leaves, Operands, Sums
+from yfccdask.numerics.fields import Pieces
 from yfccdask.numerics.local_visits import Objective, Rates, State
 
 Tasks = dict[Any, Task]
@@ -24,35 +28,23 @@ def leaves_of(layout: Layout, k: int) -> Leaves:
     return Leaves(*layout.leaves_of(k), sum(layout.leaves), layout.layer.leaf)
 
 
-def input_tasks(
-    name: str, states: StateChunks, field: da.Array, scale: float, images: int
-) -> Tasks:
-    """One task per chunk that lays its part of the field out as (image, input), scaled."""
-    layout, tasks = states.layout, {}
-    for k in range(len(layout.leaves)):
-        region = layout.region((0, 0, k))
-        pieces, places = pieces_of(field, region)
-        row = layout.layer.input.width * layout.layer.input.maps
-        start, stop = (edge - region.top * row for edge in layout.inputs_of(k))
-        key = (name, k)
-        tasks[key] = Task(
-            key, take_inputs, pieces, places, region, images, (start, stop), scale, states.dtype
-        )
-    return tasks
+def inputs_of(layout: Layout, k: int, field: da.Array, scale: float) -> tuple[Any, ...]:
+    """What chunk k's tasks need to read its inputs: pieces of the field, and how they lie."""
+    region = layout.region((0, 0, k))
+    row = layout.layer.input.width * layout.layer.input.maps
+    first = layout.inputs_of(k)[0] - region.top * row
+    return (*pieces_of(field, region), region, first, scale)
 
 
-def take_inputs(
+def inputs_from(
     pieces: list[np.ndarray],
     places: tuple[Rectangle, ...],
     region: Rectangle,
-    images: int,
-    inputs: tuple[int, int],
+    first: int,
     scale: float,
-    dtype: Any,
-) -> np.ndarray:
-    """Task: a chunk's inputs (image, input) of a block."""
-    field = stitch(pieces, places, region)[:images]
-    return dense_visits.flatten(field.reshape(len(field), -1)[:, slice(*inputs)], scale, dtype)
+) -> Inputs:
+    """A chunk's inputs, from what `inputs_of` referred to."""
+    return Inputs(Pieces(pieces, places, region).contiguous(), first, scale)
 
 
 def dense_train_tasks(
@@ -65,20 +57,21 @@ def dense_train_tasks(
     images: int,
 ) -> Tasks:
     """All tasks of a block's visit; the last ones are keyed as the new chunks."""
-    layout, size = states.layout, images // len(rates)
-    tasks = input_tasks(f"inputs-{name}", states, field, scale, images)
+    layout, size, tasks = states.layout, images // len(rates), Tasks()
+    inputs = [inputs_of(layout, k, field, scale) for k in range(len(layout.leaves))]
     before: list[Any] = [(states.name, 0, 0, k) for k in range(len(layout.leaves))]
     row_scales, costs = None, []
     for step, rate in enumerate(rates):
         batch = _MiniBatch(name, step, slice(step * size, (step + 1) * size), layout)
-        tasks |= batch.chunk_tasks(before, objective.momentum, rate)
+        tasks |= batch.chunk_tasks(before, inputs, objective.momentum, rate)
         tasks |= batch.sum_tasks(before, row_scales, objective, states.dtype)
         before = [batch.key("descend", k) for k in range(len(layout.leaves))]
         row_scales = TaskRef(batch.key("scale"))
         costs.append(TaskRef(batch.key("descent")))
     for k, last in enumerate(before):
         new = (name, 0, 0, k)
-        tasks[new] = Task(new, finish, TaskRef(last), row_scales, List(*costs), size)
+        given = (TaskRef(last), row_scales, List(*costs), size, place_of(name, new[1:]))
+        tasks[new] = Task(new, finish, *given)
     return tasks
 
 
@@ -97,17 +90,24 @@ class _MiniBatch(NamedTuple):
         """References to a part's tasks of all chunks."""
         return List(*(TaskRef(self.key(part, k)) for k in range(len(self.layout.leaves))))
 
-    def chunk_tasks(self, before: list[Any], momentum: float, rate: Rates) -> Tasks:
-        """``before`` are the keys of the chunks' states."""
+    def chunk_tasks(
+        self, before: list[Any], inputs: list[tuple[Any, ...]], momentum: float, rate: Rates
+    ) -> Tasks:
+        """``before`` are the keys of the chunks' states, ``inputs`` as from `inputs_of`."""
         tasks = {}
         head, descent = TaskRef(self.key("head")), TaskRef(self.key("descent"))
         for k, state in enumerate(before):
-            inputs = TaskRef((f"inputs-{self.name}", k))
-            given = (TaskRef(state), inputs, self.images, leaves_of(self.layout, k))
+            leaves = leaves_of(self.layout, k)
+            given = (TaskRef(state), leaves, self.images, *inputs[k])
             first, second, third = (self.key(part, k) for part in ("code", "residual", "descend"))
             tasks[first] = Task(first, code, *given)
-            tasks[second] = Task(second, residual, *given, head)
-            tasks[third] = Task(third, descend, *given, TaskRef(second), descent, momentum, rate)
+            tasks[second] = Task(second, residual, head, *given)
+            place = place_of(f"steps-{self.name}", (0, self.step, k))
+            how = (TaskRef(second), descent, leaves, momentum, rate, place)
+            tasks[third] = Task(third, descend, TaskRef(state), *how)
+            for part, of, number in (("errors", second, 2), ("squares", third, 1)):
+                key = self.key(part, k)
+                tasks[key] = Task(key, take, TaskRef(of), number)
         return tasks
 
     def sum_tasks(
@@ -118,26 +118,26 @@ class _MiniBatch(NamedTuple):
         top, down, scale = (self.key(part) for part in ("head", "descent", "scale"))
         return {
             top: Task(top, head, self.each("code"), first, row_scales, objective, total),
-            down: Task(down, descent, self.each("residual"), TaskRef(top), total),
-            scale: Task(scale, row_scale, self.each("descend"), total, dtype),
+            down: Task(down, descent, self.each("errors"), TaskRef(top), total),
+            scale: Task(scale, row_scale, self.each("squares"), total, dtype),
         }
 
 
-def _state(chunk: Any) -> State:
+def _state(chunk: Any, parts: tuple[str, ...] = State._fields) -> State:
     """The state in a chunk, whether of the visit before or of the mini-batch before."""
-    return chunk.state if isinstance(chunk, Chunk) else chunk[0]
+    return load_state(chunk[0], parts)
 
 
-def code(chunk: Any, x: np.ndarray, batch: slice, leaves: Leaves) -> Sums:
+def code(chunk: Any, leaves: Leaves, images: slice, *inputs: Any) -> Sums:
     """Task: phase 1 of a chunk's mini-batch."""
-    return dense_visits.code_sums(_state(chunk), x[batch], leaves)
+    return dense_visits.code_sums(_state(chunk, ("weights",)), inputs_from(*inputs), images, leaves)
 
 
 def head(
     sums: list[Sums], chunk: Any, scale: np.ndarray | None, objective: Objective, total: int
 ) -> Head:
     """Task: the code from all chunks' sums."""
-    state = _state(chunk)
+    state = _state(chunk, ("alpha",))
     z = dense_visits.total_of(sums, total)
     if scale is None:
         scale = np.ones(z.shape[1], z.dtype)
@@ -145,66 +145,65 @@ def head(
 
 
 def residual(
-    chunk: Any, x: np.ndarray, batch: slice, leaves: Leaves, head: Head
-) -> tuple[np.ndarray, np.ndarray, Sums]:
+    head: Head, chunk: Any, leaves: Leaves, images: slice, *inputs: Any
+) -> tuple[Operands, np.ndarray, Sums]:
     """Task: phase 2 of a chunk's mini-batch."""
-    return dense_visits.residual_sums(_state(chunk), x[batch], head, leaves)
+    state = _state(chunk, ("weights", "offset"))
+    return dense_visits.residual_sums(state, inputs_from(*inputs), images, head, leaves)
 
 
-def descent(
-    residuals: list[tuple[np.ndarray, np.ndarray, Sums]], head: Head, total: int
-) -> tuple[Descent, tuple[float, float]]:
+def take(parts: tuple[Any, ...], number: int) -> Any:
+    """Task: one of several results."""
+    return parts[number]
+
+
+def descent(sums: list[Sums], head: Head, total: int) -> tuple[Descent, tuple[float, float]]:
     """Task: the code's gradient from all chunks' sums, and the cost's two terms."""
-    return dense_visits.make_descent([part[2] for part in residuals], head, total)
+    return dense_visits.make_descent(sums, head, total)
 
 
 def descend(
     chunk: Any,
-    x: np.ndarray,
-    batch: slice,
-    leaves: Leaves,
-    residual: tuple[np.ndarray, np.ndarray, Sums],
+    residual: tuple[Operands, np.ndarray, Sums],
     descent: tuple[Descent, tuple[float, float]],
+    leaves: Leaves,
     momentum: float,
     rate: Rates,
-) -> tuple[State, Sums]:
-    """Task: phase 3 of a chunk's mini-batch, on a fresh copy."""
+    place: str,
+) -> tuple[State | StoredState, Sums]:
+    """Task: phase 3 of a chunk's mini-batch, on a fresh copy that lies where the old one does."""
     state = State(*(np.array(part) for part in _state(chunk)))
-    r, by_offset, _ = residual
-    squares = dense_visits.descend_chunk(
-        state, x[batch], r, by_offset, descent[0], leaves, momentum, rate
-    )
-    return state, squares
+    squares = dense_visits.descend_chunk(state, *residual[:2], descent[0], leaves, momentum, rate)
+    return kept_like(chunk[0], state, place), squares
 
 
-def row_scale(chunks: list[tuple[State, Sums]], total: int, dtype: Any) -> np.ndarray:
+def row_scale(squares: list[Sums], total: int, dtype: Any) -> np.ndarray:
     """Task: the rows' scale from all chunks' squares."""
-    squares = dense_visits.total_of([sums for _, sums in chunks], total)
-    return dense_visits.row_scale(squares, dtype)
+    return dense_visits.row_scale(dense_visits.total_of(squares, total), dtype)
 
 
 def finish(
-    chunk: tuple[State, Sums],
+    chunk: Any,
     scale: np.ndarray,
     costs: list[tuple[Descent, tuple[float, float]]],
     images: int,
+    place: str,
 ) -> Chunk:
     """Task: rows of unit norm again, and the costs of all mini-batches."""
     terms = np.array([cost for _, cost in costs])[:, None, None, :]
-    return Chunk(dense_visits.finish(chunk[0], scale), terms / max(images, 1))
+    state = dense_visits.finish(_state(chunk), scale)
+    return Chunk(kept_like(chunk[0], state, place), terms / max(images, 1))
 
 
 def dense_forward_tasks(
     name: str, states: StateChunks, field: da.Array, scale: float, rows: int
 ) -> Tasks:
     """The forward pass: every chunk's sums, and the code of the whole block."""
-    layout, inputs = states.layout, f"inputs-{name}"
-    tasks = input_tasks(inputs, states, field, scale, field.shape[0])
-    sums = []
+    layout, tasks, sums = states.layout, Tasks(), []
     for k in range(len(layout.leaves)):
         key = (f"code-{name}", k)
-        chunk, x = TaskRef((states.name, 0, 0, k)), TaskRef((inputs, k))
-        tasks[key] = Task(key, forward_sums, chunk, x, leaves_of(layout, k), rows)
+        chunk, inputs = TaskRef((states.name, 0, 0, k)), inputs_of(layout, k, field, scale)
+        tasks[key] = Task(key, forward_sums, chunk, leaves_of(layout, k), rows, *inputs)
         sums.append(TaskRef(key))
     key = (name, 0, 0, 0, 0)
     first = TaskRef((states.name, 0, 0, 0))
@@ -212,12 +211,13 @@ def dense_forward_tasks(
     return tasks
 
 
-def forward_sums(chunk: Chunk, x: np.ndarray, leaves: Leaves, rows: int) -> Sums:
+def forward_sums(chunk: Chunk, leaves: Leaves, rows: int, *inputs: Any) -> Sums:
     """Task: ``W x`` over a chunk's leaves for a whole block."""
-    return dense_visits.forward_sums(chunk.state, x, leaves, rows)
+    state = _state(chunk, ("weights",))
+    return dense_visits.forward_sums(state, inputs_from(*inputs), leaves, rows)
 
 
 def forward_code(sums: list[Sums], chunk: Chunk, total: int) -> np.ndarray:
     """Task: the code as a field of one pixel (image, 1, 1, unit)."""
     z = dense_visits.total_of(sums, total)
-    return (chunk.state.alpha[0, 0] * z)[:, None, None, :]
+    return (_state(chunk, ("alpha",)).alpha[0, 0] * z)[:, None, None, :]

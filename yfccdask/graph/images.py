@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import dask.array as da
@@ -28,6 +29,7 @@ def preprocess(
     contrast: ContrastScale,
     whitening: da.Array | None,
     dtype: Any,
+    workers: Mapping[tuple[int, int], str] | None = None,
 ) -> da.Array:
     """The preprocessed field of a block, chunked in space as the block is stored.
 
@@ -40,6 +42,8 @@ def preprocess(
         Mean and deviation of every image, in stored units.
     contrast : ContrastScale
     whitening : dask array (fy, fx, channel, channel) in one chunk, or None
+    workers : mapping, optional
+        The address of the worker that makes each tile (row, column).
 
     Returns
     -------
@@ -60,7 +64,8 @@ def preprocess(
         where = (places, region, edges)
         tasks[key] = Task(key, make_tile, pieces, reference, white, *where, contrast, dtype)
     dependencies = [images, moments] if whitening is None else [images, moments, whitening]
-    return array_from_tasks(name, tasks, dependencies, images.chunks, dtype)
+    pins = {(name, 0, *index, 0): address for index, address in (workers or {}).items()}
+    return array_from_tasks(name, tasks, dependencies, images.chunks, dtype, pins)
 
 
 def mirrored_edges(place: Rectangle, whole: Rectangle, halo: int) -> tuple[tuple[int, int], ...]:

@@ -9,7 +9,7 @@ import dask.array as da
 import numpy as np
 from dask._task_spec import List, Task, TaskRef
 
-from yfccdask.geometry import LayerGeometry, Rectangle
+from yfccdask.geometry import LayerGeometry, Layout, Rectangle
 from yfccdask.geometry.rectangles import spans
 from yfccdask.graph.contrast_graph import normalise_block
 from yfccdask.graph.pieces import array_from_tasks, field_layout, pieces_of
@@ -52,15 +52,23 @@ def normalised_output(name: str, layer: Forward, field: da.Array, rows: int) -> 
     output = forward_block(f"forward-{name}", layer.states, field, layer.scale, rows)
     if layer.window is None:
         return output
-    geometry = layer.states.layout.layer
-    bands = band_rows(geometry, len(layer.states.layout.rows))
-    return normalise_block(f"normalised-{name}", output, layer.window, layer.floor, bands)
+    how = (layer.window, layer.floor, *normalised_cuts(layer.states.layout))
+    return normalise_block(f"normalised-{name}", output, *how, layer.states.owners)
+
+
+def normalised_cuts(layout: Layout) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Rows and columns of the normalised field's chunks: about as many as the weights have."""
+    width = layout.layer.normalised.width
+    return band_rows(layout.layer, len(layout.rows)), _even_sizes(width, len(layout.columns))
 
 
 def band_rows(layer: LayerGeometry, bands: int) -> tuple[int, ...]:
-    """Rows of the normalised field per band, for about as many bands as weight chunks."""
-    height = layer.normalised.height
-    return tuple(stop - start for start, stop in spans(height, -(-height // bands)))
+    """Rows of the normalised field per band, for about as many bands as asked for."""
+    return _even_sizes(layer.normalised.height, bands)
+
+
+def _even_sizes(length: int, parts: int) -> tuple[int, ...]:
+    return tuple(stop - start for start, stop in spans(length, -(-length // parts)))
 
 
 def field_deviation(name: str, field: da.Array) -> da.Array:

@@ -8,11 +8,12 @@ from typing import Any
 import dask.array as da
 import numpy as np
 from dask._task_spec import List, Task, TaskRef
-from dask.highlevelgraph import HighLevelGraph
+from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 
-from yfccdask.geometry import FieldLayout, Rectangle
+from yfccdask.geometry import ChunkIndex, FieldLayout, Rectangle
 
 Key = tuple[Any, ...]
+Owners = Mapping[ChunkIndex, str]  # the address of the worker that holds each weight chunk
 
 
 def field_layout(field: da.Array) -> FieldLayout:
@@ -42,8 +43,41 @@ def array_from_tasks(
     dependencies: list[Any],
     chunks: tuple[tuple[int, ...], ...],
     dtype: Any,
+    pins: Mapping[Key, str] | None = None,
 ) -> da.Array:
-    """A Dask array whose chunks are the given tasks, with a NumPy meta."""
-    graph = HighLevelGraph.from_collections(name, dict(tasks), dependencies=dependencies)
+    """A Dask array whose chunks are the given tasks, with a NumPy meta.
+
+    A task that reads a weight chunk is pinned to the worker that holds it; ``pins`` (key: address)
+    adds to that.
+    """
+    places = {**pins_beside_chunks(tasks, dependencies), **(pins or {})}
+    graph = pinned_graph(name, tasks, dependencies, places)
     meta = np.empty((0,) * len(chunks), dtype)
     return da.Array(graph, name, chunks=chunks, meta=meta)
+
+
+def pins_beside_chunks(tasks: Mapping[Key, Task], dependencies: list[Any]) -> dict[Key, str]:
+    """Where the tasks that read a weight chunk have to run, if their chunks are pinned."""
+    owned = {each.name: each.owners for each in dependencies if getattr(each, "owners", None)}
+    pins = {}
+    for key, task in tasks.items() if owned else ():
+        for read in task.dependencies:
+            if read[0] in owned:
+                pins[key] = owned[read[0]][read[1:]]
+    return pins
+
+
+def pinned_graph(
+    name: str,
+    tasks: Mapping[Key, Task],
+    dependencies: list[Any],
+    pins: Mapping[Key, str],
+) -> HighLevelGraph:
+    """A graph of one new layer whose tasks run where ``pins`` (key: address) says, or never."""
+    graph = HighLevelGraph.from_collections(name, dict(tasks), dependencies=dependencies)
+    if pins:
+        addresses = {key: [address] for key, address in pins.items()}
+        notes = {"workers": addresses.get}
+        layer = MaterializedLayer(graph.layers[name].mapping, annotations=notes)
+        graph.layers[name] = layer
+    return graph

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import dask.array as da
@@ -11,18 +12,43 @@ from dask._task_spec import Task, TaskRef
 from dask.base import DaskMethodsMixin
 from dask.highlevelgraph import HighLevelGraph
 from dask.threaded import get as threaded_get
+from distributed import get_worker
 
+from yfccdask.data.scratch import StoredState, kept_like, load_state, store_state
 from yfccdask.geometry import Layout
-from yfccdask.graph.pieces import array_from_tasks
+from yfccdask.graph.pieces import Key, Owners, array_from_tasks, pinned_graph, pins_beside_chunks
 from yfccdask.numerics import counter_random, local_visits
 from yfccdask.numerics.local_visits import State
 
 
 class Chunk(NamedTuple):
-    """One chunk as it lies in a worker's memory: its state, and the costs of its last visit."""
+    """One chunk as it lies in a worker's memory: its state, and the costs of its last visit.
 
-    state: State
+    The state of a streamed chunk is a `StoredState`: its arrays lie on the worker's own disk.
+    """
+
+    state: State | StoredState
     costs: np.ndarray
+
+    def opened(self) -> State:
+        """The state's arrays, read from disk if they lie there."""
+        return load_state(self.state)
+
+    def followed_by(self, state: State, costs: np.ndarray, place: str) -> Chunk:
+        """The chunk's next version, which lies where this one does: in memory, or at ``place``."""
+        return Chunk(kept_like(self.state, state, place), costs)
+
+
+class Scratch(NamedTuple):
+    """Where workers put what doesn't stay in memory: ``root``, or each worker's own folder."""
+
+    root: str | None
+    session: str
+
+    @property
+    def folder(self) -> str:
+        """On a worker: the session's folder there."""
+        return str(Path(self.root or get_worker().local_directory) / f"yfccdask-{self.session}")
 
 
 def with_no_costs(state: State) -> Chunk:
@@ -30,18 +56,39 @@ def with_no_costs(state: State) -> Chunk:
     return Chunk(state, np.zeros((0, *state.alpha.shape, 2)))
 
 
+def place_of(name: str, index: tuple[int, int, int]) -> str:
+    """Where the chunk of a collection lies in its session's folder, if it lies on disk."""
+    return f"{name}/{'-'.join(map(str, index))}"
+
+
+def on_disk(scratch: Scratch, place: str, make: Callable[..., Chunk], *arguments: Any) -> Chunk:
+    """Task: make a chunk and put it on the worker's disk."""
+    state, costs = make(*arguments)
+    return Chunk(store_state(scratch.folder, place, state), costs)
+
+
 class StateChunks(DaskMethodsMixin):
     """A Dask collection of `Chunk`, one per chunk of a `Layout`.
 
     Rebinding a name to a newer collection is all that "updating the weights" means; an older one
-    that is still referred to keeps its values.
+    that is still referred to keeps its values. ``owners`` are the addresses of the workers that
+    chunks are pinned to, None where Dask may choose; ``version`` is the name they were made under.
     """
 
     __dask_scheduler__ = staticmethod(threaded_get)
     __dask_optimize__ = None
 
-    def __init__(self, graph: HighLevelGraph, name: str, layout: Layout, dtype: Any) -> None:
+    def __init__(
+        self,
+        graph: HighLevelGraph,
+        name: str,
+        layout: Layout,
+        dtype: Any,
+        owners: Owners | None = None,
+        version: str | None = None,
+    ) -> None:
         self.graph, self.name, self.layout, self.dtype = graph, name, layout, np.dtype(dtype)
+        self.owners, self.version = owners, version or name
 
     def __dask_graph__(self) -> HighLevelGraph:
         return self.graph
@@ -63,7 +110,11 @@ class StateChunks(DaskMethodsMixin):
 
     def _rebuild(self, graph: Mapping[Any, Any], rename: Any = None) -> StateChunks:
         layer = HighLevelGraph.from_collections(self.name, dict(graph), dependencies=())
-        return StateChunks(layer, self.name, self.layout, self.dtype)
+        return self.renamed(layer, self.name)
+
+    def renamed(self, graph: HighLevelGraph, name: str) -> StateChunks:
+        """The same version of the chunks as the keys of another graph."""
+        return StateChunks(graph, name, self.layout, self.dtype, self.owners, self.version)
 
     def __repr__(self) -> str:
         return f"<StateChunks {self.name}: {len(self.__dask_keys__())} chunks>"
@@ -113,7 +164,7 @@ class StateChunks(DaskMethodsMixin):
 
 def take_part(chunk: Chunk, field: str) -> np.ndarray:
     """Task: one array out of a chunk's state."""
-    return getattr(chunk.state, field)
+    return getattr(chunk.opened(), field)
 
 
 def take_costs(chunk: Chunk) -> np.ndarray:
@@ -123,21 +174,51 @@ def take_costs(chunk: Chunk) -> np.ndarray:
 
 def is_finite(chunk: Chunk) -> np.ndarray:
     """Task: whether a chunk's state is finite, (1,)."""
-    return np.array([all(np.isfinite(part).all() for part in chunk.state)])
+    return np.array([all(np.isfinite(part).all() for part in chunk.opened())])
 
 
 def chunks_from_tasks(
-    name: str, layout: Layout, tasks: Mapping[Any, Task], dependencies: list[Any], dtype: Any
+    name: str,
+    layout: Layout,
+    tasks: Mapping[Any, Task],
+    dependencies: list[Any],
+    dtype: Any,
+    owners: Owners | None = None,
 ) -> StateChunks:
-    """A collection from one task per chunk, keyed ``(name, grid row, grid column, input)``."""
-    graph = HighLevelGraph.from_collections(name, dict(tasks), dependencies=dependencies)
-    return StateChunks(graph, name, layout, dtype)
+    """A collection from one task per chunk, keyed ``(name, grid row, grid column, input)``.
+
+    Without ``owners``, chunks stay with the owners of the states among the dependencies.
+    """
+    found = [each.owners for each in dependencies if getattr(each, "owners", None)]
+    owners = owners or next(iter(found), None)
+    pins = pins_beside_chunks(tasks, dependencies)
+    if owners:
+        pins |= {key: place for key in tasks if (place := _place(key, name, layout, owners))}
+    graph = pinned_graph(name, tasks, dependencies, pins)
+    return StateChunks(graph, name, layout, dtype, owners)
+
+
+def _place(key: Key, name: str, layout: Layout, owners: Owners) -> str | None:
+    """The owner of a new chunk, or of the chunk that a dense layer's task is about."""
+    if key[0] == name:
+        return owners[key[1:]]
+    return owners.get((0, 0, key[-1])) if layout.layer.dense else None
 
 
 def initial_chunks(
-    name: str, layout: Layout, *, seed: int, layer: int, alpha: float, dtype: Any
+    name: str,
+    layout: Layout,
+    *,
+    seed: int,
+    layer: int,
+    alpha: float,
+    dtype: Any,
+    owners: Owners | None = None,
+    scratch: Scratch | None = None,
 ) -> StateChunks:
     """The state before training: the same bits for every layout.
+
+    With ``scratch``, chunks are put on their workers' disks as they are made.
 
     Rows of a dense layer are normalised over all inputs, so its chunks first add up their
     integers' squares, which is exact in any order.
@@ -156,7 +237,19 @@ def initial_chunks(
         tasks[part] = Task(part, make_squares, *where)
         others = [TaskRef((squares, k)) for k in range(len(layout.leaves))]
         tasks[key] = Task(key, make_dense, *where, alpha, dtype, *others)
-    return chunks_from_tasks(name, layout, tasks, [], dtype)
+    if scratch:
+        tasks = {
+            key: put_on_disk(task, scratch) if key[0] == name else task
+            for key, task in tasks.items()
+        }
+    return chunks_from_tasks(name, layout, tasks, [], dtype, owners)
+
+
+def put_on_disk(task: Task, scratch: Scratch) -> Task:
+    """A task that makes a chunk, made to put it on disk."""
+    key: Any = task.key
+    place = place_of(key[0], key[1:])
+    return Task(key, on_disk, scratch, place, task.func, *task.args, **task.kwargs)
 
 
 def position_numbers(layout: Layout, index: tuple[int, int, int]) -> np.ndarray:

@@ -1,8 +1,9 @@
 """A block's visit of a layer: one pure task per weight chunk, and the forward pass likewise.
 
-A task is given the few chunks of the field that its windows touch, stitches them, and returns fresh
-chunks. A dense layer in one chunk is visited by one task too; in several chunks every mini-batch
-takes three tasks per chunk and three sums up one tree (`yfccdask.graph.dense_graph`).
+A task is given the few chunks of the field that its windows touch, reads its windows where they
+lie, and returns fresh chunks. A dense layer in one chunk is visited by one task too; in several
+chunks every mini-batch takes three tasks per chunk and three sums up one tree
+(`yfccdask.graph.dense_graph`).
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from dask._task_spec import Task, TaskRef
 from yfccdask.geometry import Layout, Rectangle
 from yfccdask.graph.dense_graph import dense_forward_tasks, dense_train_tasks
 from yfccdask.graph.pieces import array_from_tasks, pieces_of
-from yfccdask.graph.state_chunks import Chunk, StateChunks, chunks_from_tasks
+from yfccdask.graph.state_chunks import Chunk, StateChunks, chunks_from_tasks, place_of
 from yfccdask.numerics import dense_visits, local_visits
-from yfccdask.numerics.fields import stitch
+from yfccdask.numerics.fields import Pieces
 from yfccdask.numerics.local_visits import Objective, Rates, State, Windows
 
 
@@ -60,7 +61,8 @@ def train_block(
         pieces, places = pieces_of(field, region)
         chunk, key = TaskRef((states.name, *index)), (name, *index)
         where = (places, region, images)
-        tasks[key] = Task(key, visit, train, chunk, pieces, *where, scale, how, objective, rates)
+        how_to = (scale, how, objective, rates, place_of(name, index))
+        tasks[key] = Task(key, visit, train, chunk, pieces, *where, *how_to)
     return chunks_from_tasks(name, layout, tasks, [states, field], states.dtype)
 
 
@@ -80,13 +82,16 @@ def visit(
     how: Windows | int,
     objective: Objective,
     rates: tuple[Rates, ...],
+    place: str,
 ) -> Chunk:
     """Task: train a chunk on a block by `train_visit` or `train_dense_visit`.
 
-    ``how`` is the layer's windows, or the inputs per leaf of a dense layer in one chunk.
+    ``how`` is the layer's windows, or the inputs per leaf of a dense layer in one chunk; ``place``
+    is where the new chunk goes if this one lies on disk.
     """
-    field = stitch(pieces, places, region)[:images]
-    return Chunk(*train(chunk.state, field, scale, how, objective, rates))
+    field = Pieces(pieces, places, region).first(images)
+    trained = train(chunk.opened(), field, scale, how, objective, rates)
+    return chunk.followed_by(*trained, place)
 
 
 def forward_block(
@@ -134,5 +139,5 @@ def forward_local(
     rows: int,
 ) -> np.ndarray:
     """Task: a chunk's part of the output field (image, y, x, map)."""
-    field = stitch(pieces, places, region)
-    return local_visits.forward_visit(chunk.state, field, scale, windows, tile, rows)
+    field = Pieces(pieces, places, region)
+    return local_visits.forward_visit(chunk.opened(), field, scale, windows, tile, rows)

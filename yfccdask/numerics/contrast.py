@@ -3,20 +3,26 @@
 ``v = y - sum w y``, ``sigma = sqrt(sum w v^2)``, ``out = v / max(c, sigma)`` with ``c`` the mean of
 sigma over the image's whole field. The sums run over a Gaussian window *and* over all maps, so
 maps are reduced first and the filters run on one-channel planes. ``c`` needs the whole field:
-bands of rows subtract, their row sums of sigma are added in row order, and bands divide.
+rectangles measure their mean and sigma, sigma is added up along whole field rows and the rows'
+sums in row order, and rectangles divide. v is never kept: it is a subtraction away.
 
-All rows are counted in the input field, by the centre of the window: "valid" keeps the centres
+Images are taken one by one, so that a field is still in the cache when it is read again. All rows
+and columns are counted in the input field, by the centre of the window: "valid" keeps the centres
 whose windows fit, "same" keeps all and re-weights the windows that the border cuts.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
+
+from yfccdask.numerics.contrast_kernels import add_columns, divide, smooth, sum_maps, sum_squares
+from yfccdask.numerics.fields import Pieces, as_pieces
 
 Array = Any
+Span = tuple[int, int]
 
 
 class ContrastWindow(NamedTuple):
@@ -36,177 +42,203 @@ class ContrastWindow(NamedTuple):
         taps = np.exp(-0.5 * (offsets / self.spread) ** 2)
         return taps / taps.sum()
 
-    def centres(self, length: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    def centres(self, length: int) -> tuple[Span, Span]:
         """First and last centre of the first pass and of the second, over ``length`` rows."""
         if not self.valid:
             return (0, length), (0, length)
         radius = self.radius
         return (radius, length - radius), (2 * radius, length - 2 * radius)
 
-    def rows_read(self, top: int, bottom: int, length: int) -> tuple[int, int]:
-        """Input rows that the output rows ``top:bottom`` need; output row 0 is the first kept."""
+    def reads(self, span: Span, length: int) -> Span:
+        """Input rows that the output rows ``span`` need; output row 0 is the first one kept."""
         first = self.centres(length)[1][0]
         reach = 2 * self.radius
-        return max(0, top + first - reach), min(length, bottom + first + reach)
+        return max(0, span[0] + first - reach), min(length, span[1] + first + reach)
+
+    def kept(self, span: Span, length: int) -> Span:
+        """Where the output rows ``span`` lie in the input."""
+        first = self.centres(length)[1][0]
+        return span[0] + first, span[1] + first
 
 
-@njit(nogil=True, cache=True)
-def _mean_over_maps(y: Array, squared: bool) -> Array:
-    images, rows, columns, maps = y.shape
-    out = np.empty((images, rows, columns), y.dtype)
-    for i in range(images):
-        for j in range(rows):
-            for k in range(columns):
-                total = y.dtype.type(0)
-                for m in range(maps):
-                    value = y[i, j, k, m]
-                    total += value * value if squared else value
-                out[i, j, k] = total / maps
-    return out
+class Planes(NamedTuple):
+    """What a rectangle of output pixels is normalised by: two arrays (image, row, column)."""
+
+    mean: Array
+    sigma: Array
 
 
-@njit(nogil=True, cache=True)
-def _smooth_rows(plane: Array, weights: Array, first: Array) -> Array:
-    """``out[:, o] = sum_t weights[o, t] plane[:, first[o] + t]``, tap by tap in order."""
-    images, _, columns = plane.shape
-    out = np.zeros((images, weights.shape[0], columns), plane.dtype)
-    for i in range(images):
-        for o in range(weights.shape[0]):
-            for t in range(weights.shape[1]):
-                weight = weights[o, t]
-                if weight != 0:
-                    row = first[o] + t
-                    for k in range(columns):
-                        out[i, o, k] += weight * plane[i, row, k]
-    return out
+class _Axis(NamedTuple):
+    """A rectangle's rows (or columns) in both passes, as spans of the input field's."""
+
+    read: Span
+    inner: Span
+    kept: Span
+    inner_scales: Array
+    kept_scales: Array
 
 
-@njit(nogil=True, cache=True)
-def _smooth_columns(plane: Array, weights: Array, first: Array) -> Array:
-    images, rows, _ = plane.shape
-    out = np.zeros((images, rows, weights.shape[0]), plane.dtype)
-    for i in range(images):
-        for j in range(rows):
-            for o in range(weights.shape[0]):
-                total = plane.dtype.type(0)
-                for t in range(weights.shape[1]):
-                    if weights[o, t] != 0:
-                        total += weights[o, t] * plane[i, j, first[o] + t]
-                out[i, j, o] = total
-    return out
+def _axis(window: ContrastWindow, span: Span, length: int) -> _Axis:
+    (low, high), kept = window.centres(length)[0], window.kept(span, length)
+    inner = max(low, kept[0] - window.radius), min(high, kept[1] + window.radius)
+    scales = _scales(window, inner, (0, length)), _scales(window, kept, (low, high))
+    return _Axis(window.reads(span, length), inner, kept, *scales)
 
 
-def _window_weights(
-    taps: Array, centres: tuple[int, int], domain: tuple[int, int], origin: int, dtype: Any
-) -> tuple[Array, Array]:
-    """Each centre's taps within ``domain``, adding up to 1, and its first index from ``origin``."""
-    radius = len(taps) // 2
-    weights = np.zeros((centres[1] - centres[0], len(taps)))
-    first = np.zeros(len(weights), np.int64)
-    for o, centre in enumerate(range(*centres)):
-        low, high = max(domain[0], centre - radius), min(domain[1], centre + radius + 1)
-        kept = taps[low - centre + radius : high - centre + radius]
-        weights[o, : len(kept)] = kept / kept.sum()
-        first[o] = low - origin
-    return weights.astype(dtype), first
+def _scales(window: ContrastWindow, centres: Span, domain: Span) -> Array:
+    """One over what the taps within ``domain`` add up to, for every centre, float64."""
+    taps, radius = window.taps(), window.radius
+    sums = [
+        taps[max(0, domain[0] - centre + radius) : domain[1] - centre + radius].sum()
+        for centre in range(*centres)
+    ]
+    return 1 / np.array(sums)
 
 
-def _smooth(
-    plane: Array,
-    taps: Array,
-    centres: tuple[tuple[int, int], tuple[int, int]],
-    domains: tuple[tuple[int, int], tuple[int, int]],
-    origins: tuple[int, int],
-) -> Array:
-    """The separable window over (rows, columns) of a plane whose corner lies at ``origins``."""
-    rows = _window_weights(taps, centres[0], domains[0], origins[0], plane.dtype)
-    columns = _window_weights(taps, centres[1], domains[1], origins[1], plane.dtype)
-    return _smooth_columns(_smooth_rows(plane, *rows), *columns)
+class _Passes:
+    """The first two passes over one image's rectangle, with the memory that they need."""
+
+    def __init__(self, window: ContrastWindow, rows: _Axis, columns: _Axis, field: Pieces) -> None:
+        self.rows, self.columns, self.radius = rows, columns, window.radius
+        self.taps, dtype = window.taps().astype(field.dtype), field.dtype
+        self.first, self.first_inside = self._padded(rows, columns, "inner", "read", dtype)
+        self.second, self.second_inside = self._padded(rows, columns, "kept", "inner", dtype)
+        self.line = np.empty(self.first.shape[1], dtype)
+        self.mean = np.empty(self.second_inside.shape, dtype)
+        self.scales = [
+            (rows.inner_scales / field.maps).astype(dtype),
+            columns.inner_scales.astype(dtype),
+            (rows.kept_scales / field.maps).astype(dtype),
+            columns.kept_scales.astype(dtype),
+        ]
+
+    def _padded(
+        self, rows: _Axis, columns: _Axis, centres: str, given: str, dtype: Any
+    ) -> tuple[Array, Array]:
+        """A plane with half a window around its centres, zero outside; its part that is given."""
+        sides = [(getattr(axis, centres), getattr(axis, given)) for axis in (rows, columns)]
+        radius = self.radius
+        shape = [high - low + 2 * radius for (low, high), _ in sides]
+        inside = [
+            slice(max(a, low - radius) - low + radius, min(b, high + radius) - low + radius)
+            for (low, high), (a, b) in sides
+        ]
+        plane = np.zeros(shape, dtype)
+        return plane, plane[tuple(inside)]
+
+    def measure(self, y: Array, top: int, left: int, planes: Planes, number: int) -> None:
+        """Fill an image's mean and sigma; the region read starts at (top, left) of y."""
+        rows, columns, sigma = self.rows, self.columns, planes.sigma[number]
+        sum_maps(y, top, left, self.first_inside)
+        self._smooth(self.first, self.scales[:2], self.mean)
+        top, left = top + rows.inner[0] - rows.read[0], left + columns.inner[0] - columns.read[0]
+        sum_squares(y, top, left, self.mean, self.second_inside)
+        self._smooth(self.second, self.scales[2:], sigma)
+        np.sqrt(sigma, out=sigma)
+        where = (_within(axis.kept, axis.inner) for axis in (rows, columns))
+        planes.mean[number] = self.mean[tuple(where)]
+
+    def _smooth(self, plane: Array, scales: list[Array], out: Array) -> None:
+        smooth(plane, self.taps, scales[0], scales[1], self.line[: plane.shape[1]], out)
 
 
-def subtract_mean(
-    y: Array, window: ContrastWindow, height: int, rows: tuple[int, int]
-) -> tuple[Array, Array, Array]:
-    """The first two passes for a band of output rows.
+def _within(span: Span, outer: Span) -> slice:
+    return slice(span[0] - outer[0], span[1] - outer[0])
+
+
+def measure_contrast(
+    field: Array | Pieces,
+    window: ContrastWindow,
+    size: tuple[int, int],
+    rows: Span,
+    columns: Span,
+) -> Planes:
+    """The local mean and deviation of a rectangle of output pixels.
 
     Parameters
     ----------
-    y : array (image, row, column, map)
-        The input rows ``window.rows_read(*rows, height)``, whole rows.
+    field : Pieces, or array (image, row, column, map)
+        Covers ``window.reads`` of the rows and of the columns.
     window : ContrastWindow
-    height : int
-        Rows of the whole input field.
-    rows : (int, int)
-        First output row and the one after the last.
-
-    Returns
-    -------
-    v : array (image, row, column, map)
-        The field less its local mean, output rows and columns only.
-    sigma : array (image, row, column)
-    row_sums : array (image, row) of float64
-        Sigma summed along every row, column by column.
+    size : (int, int)
+        Height and width of the whole input field.
+    rows, columns : (int, int)
+        First output row and column, and the ones after the last.
     """
-    top = window.rows_read(*rows, height)[0]
-    width, taps = y.shape[2], window.taps()
-    (first_low, first_high), (kept_low, _) = window.centres(height)
-    columns_first, columns_kept = window.centres(width)
-    kept = (rows[0] + kept_low, rows[1] + kept_low)
-    inner = (max(first_low, kept[0] - window.radius), min(first_high, kept[1] + window.radius))
-    mean = _smooth(
-        _mean_over_maps(y, False),
-        taps,
-        (inner, columns_first),
-        ((0, height), (0, width)),
-        (top, 0),
-    )
-    v = y[:, inner[0] - top : inner[1] - top, slice(*columns_first)] - mean[..., None]
-    variance = _smooth(
-        _mean_over_maps(v, True),
-        taps,
-        (kept, columns_kept),
-        ((first_low, first_high), columns_first),
-        (inner[0], columns_first[0]),
-    )
-    sigma = np.sqrt(variance)
-    left = columns_kept[0] - columns_first[0]
-    right = left + columns_kept[1] - columns_kept[0]
-    v = np.ascontiguousarray(v[:, kept[0] - inner[0] : kept[1] - inner[0], left:right])
-    return v, sigma, _sum_columns(sigma)
+    pieces = as_pieces(field)
+    downwards, across = _axis(window, rows, size[0]), _axis(window, columns, size[1])
+    passes, buffer = _Passes(window, downwards, across, pieces), _image_buffer(pieces)
+    planes = empty_planes(pieces, rows, columns)
+    for number in range(pieces.images):
+        passes.measure(*pieces.image(number, buffer), planes, number)
+    return planes
 
 
-@njit(nogil=True, cache=True)
-def _sum_columns(sigma: Array) -> Array:
-    images, rows, columns = sigma.shape
-    out = np.empty((images, rows), np.float64)
-    for i in range(images):
-        for j in range(rows):
-            total = 0.0
-            for k in range(columns):
-                total += sigma[i, j, k]
-            out[i, j] = total
+def empty_planes(pieces: Pieces, rows: Span, columns: Span) -> Planes:
+    """Memory for a rectangle's planes."""
+    shape = (pieces.images, rows[1] - rows[0], columns[1] - columns[0])
+    return Planes(np.empty(shape, pieces.dtype), np.empty(shape, pieces.dtype))
+
+
+def _image_buffer(pieces: Pieces) -> Array:
+    return np.empty((pieces.region.height, pieces.region.width, pieces.maps), pieces.dtype)
+
+
+def row_sums(sigmas: Sequence[Array]) -> Array:
+    """Sums of sigma along whole field rows, float64 (image, row), column by column.
+
+    ``sigmas`` are the arrays (image, row, column) of one band's rectangles, from left to right.
+    """
+    sums = np.zeros(sigmas[0].shape[:2])
+    for sigma in sigmas:
+        for plane, total in zip(sigma, sums, strict=True):
+            add_columns(plane, total)
+    return sums
+
+
+def mean_sigma(sums: Array, width: int) -> Array:
+    """c: the mean of sigma per image from all rows' sums (image, row), added in row order."""
+    total = np.zeros(len(sums))
+    add_columns(sums, total)
+    return total / (sums.shape[1] * width)
+
+
+def divide_contrast(field: Array | Pieces, planes: Planes, c: Array, floor: float) -> Array:
+    """The normalised pixels of a rectangle (image, row, column, map).
+
+    ``field`` covers the rectangle's own pixels, c is (image,) and no less than ``floor``.
+    """
+    pieces = as_pieces(field)
+    out, buffer = np.empty((*planes.mean.shape, pieces.maps), pieces.dtype), _image_buffer(pieces)
+    least = np.maximum(c, floor).astype(pieces.dtype)
+    for number, (mean, sigma) in enumerate(zip(*planes, strict=True)):
+        y, top, left = pieces.image(number, buffer)
+        divide(y, top, left, mean, sigma, least[number], out[number])
     return out
 
 
-def mean_sigma(row_sums: Array, width: int) -> Array:
-    """c: the mean of sigma per image from all rows' sums (image, row), added in row order."""
-    total = np.zeros(len(row_sums))
-    for row in range(row_sums.shape[1]):
-        total += row_sums[:, row]
-    return total / (row_sums.shape[1] * width)
+def normalise_field(
+    field: Array | Pieces, window: ContrastWindow, floor: float, out: Array | None = None
+) -> Array:
+    """All passes over a whole field (image, y, x, map), image by image; into ``out`` if given."""
+    pieces = as_pieces(field)
+    size = pieces.region.height, pieces.region.width
+    rows, columns = (_axis(window, _output(window, length), length) for length in size)
+    height, width = len(rows.kept_scales), len(columns.kept_scales)
+    if out is None:
+        out = np.empty((pieces.images, height, width, pieces.maps), pieces.dtype)
+    passes, buffer = _Passes(window, rows, columns, pieces), _image_buffer(pieces)
+    planes = empty_planes(pieces.first(1), (0, height), (0, width))
+    for number, image in enumerate(out):
+        y, top, left = pieces.image(number, buffer)
+        passes.measure(y, top, left, planes, 0)
+        c = mean_sigma(row_sums(planes[1:]), width)
+        least = np.maximum(c, floor).astype(pieces.dtype)[0]
+        top, left = top + rows.kept[0], left + columns.kept[0]
+        divide(y, top, left, planes.mean[0], planes.sigma[0], least, image)
+    return out
 
 
-def divide_contrast(v: Array, sigma: Array, c: Array, floor: float) -> Array:
-    """``v / max(c, sigma)`` with c (image,) no less than ``floor``."""
-    least = np.maximum(c, floor).astype(v.dtype)[:, None, None]
-    return v / np.maximum(sigma, least)[..., None]
-
-
-def normalise_field(y: Array, window: ContrastWindow, floor: float) -> Array:
-    """All passes over a whole field (image, y, x, map), as one band."""
-    height, width = y.shape[1:3]
-    low, high = window.centres(height)[1]
-    v, sigma, row_sums = subtract_mean(y, window, height, (0, high - low))
-    columns = window.centres(width)[1]
-    c = mean_sigma(row_sums, columns[1] - columns[0])
-    return divide_contrast(v, sigma, c, floor)
+def _output(window: ContrastWindow, length: int) -> Span:
+    low, high = window.centres(length)[1]
+    return 0, high - low

@@ -1,9 +1,9 @@
-"""Fields in pieces: put the pieces together, and measure their scale in a fixed order."""
+"""Fields in pieces: read them where they lie, put them together, and measure their scale."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,6 +11,133 @@ from yfccdask.backend import array_module, use_one_blas_thread
 from yfccdask.geometry import Rectangle
 
 Array = Any
+
+
+class Part(NamedTuple):
+    """What one piece has of a patch: a view (image, y, x, map), and where it goes in the patch."""
+
+    values: Array
+    target: tuple[slice, slice]
+
+
+class Pieces(NamedTuple):
+    """A region of a field as the chunks that it touches; only what is asked for is copied.
+
+    arrays : sequence of arrays (image, y, x, map)
+    places : sequence of Rectangle
+        Where each array lies in the field; together they cover ``region``.
+    region : Rectangle
+        Windows and inputs are counted from its top left corner.
+    """
+
+    arrays: Sequence[Array]
+    places: Sequence[Rectangle]
+    region: Rectangle
+
+    @property
+    def images(self) -> int:
+        return len(self.arrays[0])
+
+    @property
+    def maps(self) -> int:
+        return int(self.arrays[0].shape[3])
+
+    @property
+    def dtype(self) -> Any:
+        return self.arrays[0].dtype
+
+    def first(self, images: int) -> Pieces:
+        """The same region of the first images."""
+        return self._replace(arrays=[array[:images] for array in self.arrays])
+
+    def contiguous(self) -> Pieces:
+        """The same pieces, each in one stretch of memory, as most are already."""
+        return self._replace(arrays=[np.ascontiguousarray(array) for array in self.arrays])
+
+    def parts(self, window: Rectangle) -> list[Part]:
+        """What each piece has of a window of the region."""
+        origin = Rectangle(self.region.top, 0, self.region.left, 0)
+        parts = []
+        for array, place in zip(self.arrays, self.places, strict=True):
+            seen = place.seen_from(origin)
+            if seen.meets(window):
+                shared = seen.overlap(window)
+                values = array[(slice(None), *shared.seen_from(seen).slices)]
+                parts.append(Part(values, shared.seen_from(window).slices))
+        return parts
+
+    def fill_inputs(self, images: slice, first: int, scale: Any, out: Array) -> None:
+        """Fill ``out`` (image, input) with scaled values of the region, row by row from ``first``.
+
+        The region is as wide as its field, and the pieces are contiguous.
+        """
+        at, maps = 0, self.maps
+        for run in row_runs(first, first + out.shape[1], self.region.width * maps):
+            target = out[:, at : at + run.area].reshape(-1, run.height, run.width)
+            at += run.area
+            for array, place in zip(self.arrays, self.places, strict=True):
+                _fill_run(array[images], self._in_values(place), run, scale, target)
+
+    def _in_values(self, place: Rectangle) -> Rectangle:
+        """A place as seen from the region, its columns counted in values instead of pixels."""
+        top, maps = self.region.top, self.maps
+        return Rectangle(place.top - top, place.bottom - top, place.left * maps, place.right * maps)
+
+    def image(self, number: int, buffer: Array) -> tuple[Array, int, int]:
+        """One image (y, x, map) in one stretch of memory, and the region's corner in it.
+
+        It is put together in ``buffer`` (the region's pixels) unless one piece has all of it.
+        """
+        if len(self.arrays) == 1 and self.arrays[0][number].flags.c_contiguous:
+            corner = self.region.seen_from(self.places[0])
+            return self.arrays[0][number], corner.top, corner.left
+        for array, place in zip(self.arrays, self.places, strict=True):
+            shared = place.overlap(self.region)
+            values = array[(number, *shared.seen_from(place).slices)]
+            buffer[shared.seen_from(self.region).slices] = values
+        return buffer, 0, 0
+
+
+def as_pieces(field: Array | Pieces) -> Pieces:
+    """A field in pieces; an array (image, y, x, map) is the only piece."""
+    if isinstance(field, Pieces):
+        return field
+    whole = Rectangle(0, field.shape[1], 0, field.shape[2])
+    return Pieces([field], (whole,), whole)
+
+
+def fill_patch(parts: Sequence[Part], images: slice, scale: Any, out: Array) -> None:
+    """Fill ``out`` (image, y, x, map) with the scaled values of a window's parts."""
+    for values, target in parts:
+        np.multiply(values[images], scale, out=out[(slice(None), *target)], casting="same_kind")
+
+
+def row_runs(start: int, stop: int, row: int) -> list[Rectangle]:
+    """Cut values ``start:stop``, counted along rows of ``row`` values, into rectangles.
+
+    >>> row_runs(3, 13, 5)
+    [Rectangle(top=0, bottom=1, left=3, right=5), Rectangle(top=1, bottom=2, left=0, right=5), \
+Rectangle(top=2, bottom=3, left=0, right=3)]
+    """
+    runs = []
+    while start < stop:
+        top, left = divmod(start, row)
+        rows = max(1, (stop - start) // row) if left == 0 else 1
+        width = min(stop - start, row - left)
+        runs.append(Rectangle(top, top + rows, left, left + width))
+        start += rows * width
+    return runs
+
+
+def _fill_run(array: Array, place: Rectangle, run: Rectangle, scale: Any, target: Array) -> None:
+    """Copy what ``array`` (image, y, x, map) at ``place`` shares with a run, both in values."""
+    if not place.meets(run):
+        return
+    shared = place.overlap(run)
+    values = array.reshape(len(array), place.height, place.width)
+    source = values[(slice(None), *shared.seen_from(place).slices)]
+    where = (slice(None), *shared.seen_from(run).slices)
+    np.multiply(source, scale, out=target[where], casting="same_kind")
 
 
 def stitch(pieces: Sequence[Array], places: Sequence[Rectangle], region: Rectangle) -> Array:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+from numba import njit, uintp
 
 Array = Any
 _FAST = {"reassoc", "contract", "nsz"}
@@ -76,29 +76,32 @@ def code_gradient(h: Array, slope: Array, z: Array, alpha: Any, s: Array, scaled
 
 @njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
 def descend_rows(
-    w: Array, m: Array, gradient: Array, decay: Any, share: Any, rate: Any, scale: Array
+    w: Array,
+    m: Array,
+    first: int,
+    gradient: Array,
+    decay: Any,
+    share: Any,
+    rate: Any,
+    scale: Array,
+    squares: Array,
 ) -> None:
-    """In place: ``m <- decay m + share gradient``, ``w <- scale w - rate m``; all (unit, input).
+    """In place: ``m <- decay m + share gradient``, ``w <- scale w - rate m``, from a column on.
 
+    ``w`` and ``m`` are (unit, input), ``gradient`` holds some of their columns, from ``first`` on.
     ``scale`` (unit,) is what rows are still to be multiplied by (1 where they are of unit norm).
+    The squares of the new values are added to ``squares`` (unit,), float64.
     """
+    start = uintp(first)
     for k in range(w.shape[0]):
-        factor = scale[k]
-        for j in range(w.shape[1]):
-            step = decay * m[k, j] + share * gradient[k, j]
-            m[k, j] = step
-            w[k, j] = factor * w[k, j] - rate * step
-
-
-@njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
-def squared_norms(w: Array, out: Array) -> None:
-    """``out[k] = sum_j w[k, j]^2``, summed in float64."""
-    for k in range(w.shape[0]):
-        total = 0.0
-        for j in range(w.shape[1]):
-            value = np.float64(w[k, j])
-            total += value * value
-        out[k] = total
+        factor, total = scale[k], 0.0
+        for j in range(uintp(gradient.shape[1])):
+            step = decay * m[k, start + j] + share * gradient[k, j]
+            m[k, start + j] = step
+            value = factor * w[k, start + j] - rate * step
+            w[k, start + j] = value
+            total += np.float64(value) * np.float64(value)
+        squares[k] += total
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")

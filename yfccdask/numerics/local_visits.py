@@ -1,8 +1,9 @@
 """One visit of a chunk of positions: all mini-batches of a data block, in place on a copy.
 
 Per position and mini-batch there are four BLAS calls (the two outer products of the gradient are
-stacked into one); everything between them is compiled. Buffers are made once per visit and used
-again for every position, so the allocator's settings don't matter.
+stacked into one); everything between them is compiled. Patches are copied from the pieces of the
+field that a window touches straight into the buffers, which are made once per visit and used again
+for every position, so that the allocator's settings don't matter.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from yfccdask.backend import use_one_blas_thread
+from yfccdask.geometry import Rectangle
 from yfccdask.numerics.counter_random import initial_weights
+from yfccdask.numerics.fields import Part, Pieces, as_pieces, fill_patch
 from yfccdask.numerics.kernels import (
     code_gradient,
     code_terms,
@@ -58,10 +61,15 @@ class Objective(NamedTuple):
 
 
 class Windows(NamedTuple):
-    """How a chunk's positions lie in the window region that its visit is given, in pixels."""
+    """How a chunk's positions lie in the region that its visit is given, in pixels."""
 
     size: tuple[int, int]
     stride: int
+
+    def at(self, index: tuple[int, ...]) -> Rectangle:
+        """The window of the position at ``index``, from the region's corner."""
+        top, left = index[0] * self.stride, index[1] * self.stride
+        return Rectangle(top, top + self.size[0], left, left + self.size[1])
 
 
 def initial_state(
@@ -109,7 +117,7 @@ class _Buffers:
 @diverging
 def train_visit(
     state: State,
-    region: Array,
+    field: Array | Pieces,
     scale: float,
     windows: Windows,
     objective: Objective,
@@ -121,13 +129,13 @@ def train_visit(
     ----------
     state : State
         The chunk before; it stays as it is.
-    region : array (image, y, x, map)
+    field : Pieces, or array (image, y, x, map)
         The part of the input field that the chunk's windows cover.
     scale : float
         What the field is multiplied by to have the layer's set deviation.
     windows, objective : Windows, Objective
     rates : tuple of Rates
-        One per mini-batch; images beyond whole mini-batches are not used.
+        One per mini-batch; there are as many images as fill them.
 
     Returns
     -------
@@ -137,33 +145,32 @@ def train_visit(
         Reconstruction and sparsity terms before each update, averaged over images.
     """
     use_one_blas_thread()
-    state = State(*(np.array(part) for part in state))
-    grid = state.weights.shape[:2]
-    images = mini_batch_size(region, rates)
+    pieces, grid = as_pieces(field), state.weights.shape[:2]
+    images = mini_batch_size(pieces.images, rates)
+    new = State(*(np.array(part) for part in state))
     costs = np.zeros((len(rates), *grid, 2))
     buffers = _Buffers(images, state.weights[0, 0])
     for index in np.ndindex(grid):
+        parts = pieces.parts(windows.at(index))
         for step, rate in enumerate(rates):
-            batch = region[step * images : (step + 1) * images]
-            gather(batch, index, windows, scale, buffers.xr[:images])
-            costs[(step, *index)] = _step(state, index, buffers, objective, rate)
-    return state, costs / max(images, 1)
+            batch = slice(step * images, (step + 1) * images)
+            fill_inputs(parts, batch, windows, scale, buffers.xr[:images])
+            costs[(step, *index)] = _step(new, index, buffers, objective, rate)
+    return new, costs / max(images, 1)
 
 
-def mini_batch_size(region: Array, rates: tuple[Rates, ...]) -> int:
-    """Images per mini-batch of a region that holds whole mini-batches only."""
-    images, rest = divmod(len(region), len(rates))
+def mini_batch_size(images: int, rates: tuple[Rates, ...]) -> int:
+    """Images per mini-batch of ``images`` that fill whole mini-batches only."""
+    size, rest = divmod(images, len(rates))
     if rest:
-        raise ValueError(f"expected {len(rates)} equal mini-batches, found {len(region)} images")
-    return images
+        raise ValueError(f"expected {len(rates)} equal mini-batches, found {images} images")
+    return size
 
 
-def gather(batch: Array, index: tuple[int, ...], windows: Windows, scale: float, x: Array) -> None:
-    """Fill ``x`` (image, input) with the scaled patches of the position at ``index``."""
-    top, left = index[0] * windows.stride, index[1] * windows.stride
-    height, width = windows.size
-    patch = batch[:, top : top + height, left : left + width]
-    np.multiply(patch, x.dtype.type(scale), out=x.reshape(patch.shape))
+def fill_inputs(parts: list[Part], images: slice, windows: Windows, scale: float, x: Array) -> None:
+    """Fill ``x`` (image, input) with the scaled patches of one position's parts."""
+    patch = x.reshape(len(x), *windows.size, -1)
+    fill_patch(parts, images, x.dtype.type(scale), patch)
 
 
 def _step(
@@ -229,12 +236,17 @@ def descend_alpha(
 
 @diverging
 def forward_visit(
-    state: State, region: Array, scale: float, windows: Windows, tile: tuple[int, int], rows: int
+    state: State,
+    field: Array | Pieces,
+    scale: float,
+    windows: Windows,
+    tile: tuple[int, int],
+    rows: int,
 ) -> Array:
     """Propagate a block through a chunk of positions: ``s = alpha W x``, laid out as tiles.
 
     ``rows`` images go into every BLAS call (the mini-batch; the last call is padded), so that an
-    image's code has the same bits whichever block it is in.
+    image's code has the same bits whichever block it is in. ``field`` is as in `train_visit`.
 
     Returns
     -------
@@ -242,16 +254,18 @@ def forward_visit(
         The chunk's part of the output field.
     """
     use_one_blas_thread()
-    grid, units = state.weights.shape[:2], state.weights.shape[2]
+    pieces, (*grid, units, inputs) = as_pieces(field), state.weights.shape
+    images, dtype = pieces.images, state.weights.dtype
     maps = units // (tile[0] * tile[1])
-    out = np.empty((len(region), grid[0], tile[0], grid[1], tile[1], maps), state.weights.dtype)
-    x = np.zeros((rows, state.weights.shape[3]), state.weights.dtype)
-    z = np.empty((rows, units), state.weights.dtype)
-    for index in np.ndindex(grid):
-        for start in range(0, len(region), rows):
-            batch = region[start : start + rows]
-            gather(batch, index, windows, scale, x[: len(batch)])
+    out = np.empty((images, grid[0], tile[0], grid[1], tile[1], maps), dtype)
+    x, z = np.zeros((rows, inputs), dtype), np.empty((rows, units), dtype)
+    for index in np.ndindex(*grid):
+        parts = pieces.parts(windows.at(index))
+        for start in range(0, images, rows):
+            batch = slice(start, min(start + rows, images))
+            size = batch.stop - start
+            fill_inputs(parts, batch, windows, scale, x[:size])
             np.matmul(x, state.weights[index].T, out=z)
-            code = (state.alpha[index] * z[: len(batch)]).reshape(-1, *tile, maps)
-            out[start : start + rows, index[0], :, index[1]] = code
-    return out.reshape(len(region), grid[0] * tile[0], grid[1] * tile[1], maps)
+            code = z[:size].reshape(size, *tile, maps)
+            np.multiply(code, state.alpha[index], out=out[batch, index[0], :, index[1]])
+    return out.reshape(images, grid[0] * tile[0], grid[1] * tile[1], maps)

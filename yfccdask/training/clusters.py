@@ -13,12 +13,13 @@ from typing import Any
 import dask
 import dask.array as da
 from dask.core import flatten
-from distributed import Client, LocalCluster, futures_of
+from distributed import Client, LocalCluster, futures_of, wait
 
 from yfccdask.errors import ClusterError
 
 TRAINING_SETTINGS = {
     "distributed.scheduler.work-stealing": False,  # a moved chunk is a moved model
+    "distributed.scheduler.no-workers-timeout": "60s",  # a chunk's worker is gone for good
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.target": False,
     "distributed.comm.timeouts.connect": "60s",
@@ -89,11 +90,32 @@ def same_cluster(client: Client) -> ClusterRequest:
     return ClusterRequest(scheduler=client.scheduler.address, security=client.security)
 
 
+def started(client: Client, *collections: Any) -> Any:
+    """Persist collections as they are built: optimizing a graph would lose its tasks' places."""
+    persisted = client.persist(list(collections), optimize_graph=False)
+    return persisted[0] if len(collections) == 1 else persisted
+
+
+async def compute_chunks(client: Client, array: da.Array) -> list[Any]:
+    """All chunks of an array that is only a graph yet, in the order of their indices."""
+    return await gather_chunks(client, started(client, array))
+
+
 async def gather_chunks(client: Client, array: da.Array) -> list[Any]:
     """All chunks of a persisted array, in the order of their indices."""
     futures = {future.key: future for future in futures_of(array)}
     keys = list(flatten(array.__dask_keys__()))
     return list(await client.gather([futures[key] for key in keys]))
+
+
+async def computed(client: Client, *collections: Any) -> None:
+    """Wait until persisted collections are computed; raises what the first failed task raised."""
+    futures = futures_of(collections)
+    with client.as_current():
+        await wait(futures)
+    for future in futures:
+        if future.status != "finished":
+            await future
 
 
 async def _attached(request: ClusterRequest) -> Client:

@@ -8,14 +8,23 @@ from uuid import uuid4
 import dask.array as da
 import numpy as np
 from dask._task_spec import Task
+from distributed import Client
 
-from yfccdask.config import Config, LocalLayer, network_geometry
+from yfccdask.config import Config, LocalLayer, Whitening
 from yfccdask.data.blocks import BlockStore, block, block_moments
-from yfccdask.errors import PlanRefused, StoreError
+from yfccdask.data.runs import Run
+from yfccdask.errors import StoreError
+from yfccdask.geometry import FieldLayout, Layout
+from yfccdask.geometry.cuts import chunk_over
 from yfccdask.graph import Forward, StateChunks, layer_input, preprocess
 from yfccdask.graph.images import ContrastScale
-from yfccdask.graph.pieces import array_from_tasks
+from yfccdask.graph.pieces import Owners, array_from_tasks, field_layout
+from yfccdask.graph.whitening_graph import fitted_filter, patch_moment
 from yfccdask.numerics.contrast import ContrastWindow
+from yfccdask.training.clusters import compute_chunks, started
+from yfccdask.training.schedule import block_order
+
+WHITENING_BLOCKS = 8  # blocks that the whitening's patches are sampled from, at most
 
 
 def check_store(config: Config, store: BlockStore) -> None:
@@ -75,27 +84,41 @@ def constant_array(name: str, values: np.ndarray) -> da.Array:
 class Inputs:
     """Builds the field of any block for any layer; computes nothing.
 
-    ``token`` makes the names of one session's keys its own.
+    ``token`` makes the names of one session's keys its own. With layer 1's ``first`` layout and the
+    ``owners`` of its chunks, a tile is preprocessed by the worker whose positions read its centre.
     """
 
     config: Config
     store: BlockStore
     whitening: da.Array | None
     token: str
+    first: Layout | None = None
+    owners: Owners | None = None
 
     def preprocessed(self, number: int) -> da.Array:
         """The field of block ``number`` (image, y, x, channel) that layer 1 reads."""
+        images = block(self.store, number)
         return preprocess(
-            block(self.store, number),
+            images,
             block_moments(self.store, number),
             contrast_scale(self.config),
             self.whitening,
             np.dtype(self.config.dtype),
+            self.tile_owners(field_layout(images)),
         )
 
-    def field(self, number: int, below: list[Forward]) -> da.Array:
-        """The field of block ``number`` that the layer above ``below`` reads."""
-        name = f"block{number}-above{len(below)}-{self.token}"
+    def tile_owners(self, images: FieldLayout) -> dict[tuple[int, int], str]:
+        """The worker of every stored tile, empty where Dask may choose."""
+        if self.first is None or not self.owners:
+            return {}
+        return {
+            index: self.owners[chunk_over(self.first, place, images)]
+            for index, place in images.places.items()
+        }
+
+    def field(self, number: int, tick: int, below: list[Forward]) -> da.Array:
+        """The field of block ``number`` that the layer above ``below`` reads at a tick."""
+        name = f"block{number}-above{len(below)}-tick{tick}-{self.token}"
         rows = self.config.batching.mini_batch
         return layer_input(name, self.preprocessed(number), below, rows)
 
@@ -105,32 +128,41 @@ class Inputs:
         return Forward(states, scale, window, floor)
 
 
-def check_staging(config: Config, store: BlockStore, memory: float) -> None:
-    """Refuse to keep fields in the workers' memory that would take more than half of it.
-
-    Parameters
-    ----------
-    config : Config
-    store : BlockStore
-    memory : float
-        Bytes that all workers have together.
+async def prepared_whitening(
+    client: Client, run: Run, store: BlockStore, token: str
+) -> da.Array | None:
+    """The run's whitening filter on the cluster: fitted once, then the run's own.
 
     Raises
     ------
-    PlanRefused
-        Naming the layer, the bytes and what to change.
+    StoreError
+        If the images that the filter would be fitted on are all blank.
     """
-    if config.engine.stage_fields == "recompute":
-        return
-    itemsize = np.dtype(config.dtype).itemsize
-    for number, layer in enumerate(network_geometry(config).layers, start=1):
-        needed = store.images * layer.input.size * itemsize
-        if 2 * needed > memory:
-            raise PlanRefused(
-                f"engine.stage_fields: expected the input of layer {number} to fit half of the "
-                f"workers' memory, found {needed / 1e9:.3g} GB of fields and {memory / 1e9:.3g} GB "
-                "of memory: use --set engine.stage_fields=recompute, more workers or fewer images"
-            )
+    if run.config.preprocessing.whitening is None:
+        return None
+    if not run.has_whitening:
+        run.save_whitening(await fit_whitening(client, run.config, store, token))
+    filter_ = constant_array(f"whitening-{token}", np.asarray(run.whitening()))
+    return started(client, filter_)
+
+
+async def fit_whitening(
+    client: Client, config: Config, store: BlockStore, token: str
+) -> np.ndarray:
+    """The whitening filter (fy, fx, channel_in, channel_out) of a store's first blocks."""
+    settings = config.preprocessing.whitening or Whitening()
+    numbers = sorted(block_order(config.seed, 0, store.blocks)[:WHITENING_BLOCKS])
+    blocks = [(block(store, b), block_moments(store, b)) for b in numbers]
+    how = (contrast_scale(config), settings.patch, settings.samples, config.seed)
+    moment = patch_moment(f"patch-moment-{token}", blocks, *how)
+    fitted = fitted_filter(f"fitted-{token}", moment, settings.patch, settings.floor)
+    (values,) = await compute_chunks(client, fitted)
+    if not values.any():
+        raise StoreError(
+            f"{store.path}: expected images that vary, found only blank ones in blocks "
+            f"{numbers}: nothing can be learned from them"
+        )
+    return values
 
 
 def session_token() -> str:

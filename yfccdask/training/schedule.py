@@ -1,9 +1,15 @@
-"""Which block a layer trains on next, and at what rate: a pure function of the configuration."""
+"""Which layer trains on which block at which tick, and at what rate: the configuration alone says.
+
+At tick t layer L trains on its visit ``t - start_L``. The blocks that feed it come through copies
+of the layers below, which are renewed every ``sync_every`` ticks, before anything trains at that
+tick. A layer that has finished is its own copy.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -27,6 +33,35 @@ class Visit:
     first_step: int
     steps: int
 
+    @property
+    def first(self) -> bool:
+        """Whether the layer starts with this visit."""
+        return self.first_step == 0
+
+    @property
+    def last(self) -> bool:
+        """Whether the layer has finished after this visit."""
+        return self.first_step + self.mini_batches == self.steps
+
+
+@dataclass(frozen=True)
+class Tick:
+    """What happens between two moments at which the whole run has a definite state.
+
+    ``visits`` are independent of each other, from the image upwards. The copies of the layers in
+    ``renewed`` are taken before them; those in ``passing`` are renewed again at the next tick.
+    """
+
+    number: int
+    visits: tuple[Visit, ...]
+    renewed: frozenset[int]
+    passing: frozenset[int]
+
+    @property
+    def finishes(self) -> bool:
+        """Whether a layer finishes with this tick."""
+        return any(visit.last for visit in self.visits)
+
 
 def block_order(seed: int, sweep: int, blocks: int) -> list[int]:
     """The order of the blocks in one pass: a permutation seeded by (seed, pass)."""
@@ -43,6 +78,50 @@ def layer_visits(config: Config, layer: int, block_images: Sequence[int]) -> Ite
             if batches[block]:
                 yield Visit(layer, sweep, block, batches[block], step, steps)
                 step += batches[block]
+
+
+def visit_numbers(config: Config, block_images: Sequence[int]) -> list[int]:
+    """Every layer's number of visits."""
+    layers = range(len(config.layers))
+    return [sum(1 for _ in layer_visits(config, layer, block_images)) for layer in layers]
+
+
+def layer_starts(config: Config, visits: Sequence[int]) -> list[int]:
+    """The tick of every layer's first visit; ``visits`` are the layers' numbers of visits."""
+    starts = [0]
+    for number in visits[:-1]:
+        after = config.pipeline.after_blocks
+        wait = number if config.pipeline.start == "finished" else min(number, after)
+        starts.append(starts[-1] + wait)
+    return starts
+
+
+def number_of_ticks(config: Config, block_images: Sequence[int]) -> int:
+    """Ticks from the first layer's start to the last layer's end."""
+    visits = visit_numbers(config, block_images)
+    starts = layer_starts(config, visits)
+    return max(start + count for start, count in zip(starts, visits, strict=True))
+
+
+def ticks(config: Config, block_images: Sequence[int]) -> Iterator[Tick]:
+    """The whole schedule, tick after tick."""
+    visits = [list(layer_visits(config, n, block_images)) for n in range(len(config.layers))]
+    starts = layer_starts(config, [len(each) for each in visits])
+    ends = [start + len(each) for start, each in zip(starts, visits, strict=True)]
+    every = config.pipeline.sync_every
+
+    def renewed(number: int) -> frozenset[int]:
+        due = enumerate(pairwise(zip(starts, ends, strict=True)))
+        return frozenset(
+            layer
+            for layer, ((_, end), (start, _)) in due
+            if number >= start and (number >= end or (number - start) % every == 0)
+        )
+
+    for number in range(max(ends)):
+        active = zip(starts, visits, strict=True)
+        now = tuple(v[number - start] for start, v in active if 0 <= number - start < len(v))
+        yield Tick(number, now, renewed(number), renewed(number + 1))
 
 
 def unused_images(block_images: Sequence[int], mini_batch: int) -> int:

@@ -1,9 +1,8 @@
-"""``train``: from a configuration and a store to a finished run."""
+"""``train`` and ``resume``: from a configuration and a store, or a commit, to a finished run."""
 
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,11 +12,14 @@ from distributed import Client
 
 from yfccdask.config import Config, load_config
 from yfccdask.data.blocks import BlockStore, open_store
-from yfccdask.data.runs import Run, create_run, refuse_existing
+from yfccdask.data.commits import latest_commit
+from yfccdask.data.runs import Run, create_run, open_run, refuse_existing
+from yfccdask.errors import RunError, StoreError
 from yfccdask.training.clusters import ClusterRequest, connect, same_cluster
-from yfccdask.training.inputs import check_staging, check_store
-from yfccdask.training.loop import OnEvent, Trainer, layouts_of
-from yfccdask.training.provenance import run_provenance
+from yfccdask.training.inputs import check_store
+from yfccdask.training.loop import OnEvent, Trainer
+from yfccdask.training.planning import at_addresses, plan_on, refuse
+from yfccdask.training.provenance import differences, run_provenance, worker_facts
 
 Result = TypeVar("Result")
 
@@ -29,6 +31,7 @@ def train(
     *,
     client: Client | None = None,
     cluster: ClusterRequest | None = None,
+    force: bool = False,
     on_event: OnEvent = lambda event: None,
     on_connect: OnEvent = lambda facts: None,
 ) -> Run:
@@ -44,6 +47,8 @@ def train(
         Train on this client's cluster.
     cluster : ClusterRequest, optional
         Otherwise where to train; by default an embedded cluster with a process per core.
+    force : bool
+        Train although the plan refuses.
     on_event : callable, optional
         Given every event as it is recorded.
     on_connect : callable, optional
@@ -57,6 +62,8 @@ def train(
     ------
     ConfigError, StoreError, RunError
         Before anything is written.
+    PlanRefused
+        Where the run does not fit the workers' memory or the disk; likewise.
     Diverged
         If an objective is not finite; the run keeps its events and its last commit.
     """
@@ -66,27 +73,94 @@ def train(
     path = refuse_existing(run)
     if client is not None:
         cluster = same_cluster(client)
-    session = _session(config, store, path, cluster or ClusterRequest(), on_event, on_connect)
+    where = (path, config)
+    session = _session(store, where, cluster or ClusterRequest(), force, on_event, on_connect)
     return run_blocking(session)
 
 
+def resume(
+    run: Run | str | Path,
+    *,
+    client: Client | None = None,
+    cluster: ClusterRequest | None = None,
+    force: bool = False,
+    on_event: OnEvent = lambda event: None,
+    on_connect: OnEvent = lambda facts: None,
+) -> Run:
+    """Go on with a run from its last commit, to the same bits as if it had never stopped.
+
+    The configuration and the store are the run's own; workers may be others, and more or fewer. A
+    run without a commit starts again from its first tick.
+
+    Parameters
+    ----------
+    run : Run or path
+    client, cluster, force, on_event, on_connect
+        As for `train`.
+
+    Raises
+    ------
+    RunError
+        If it is no run, or one that has finished.
+    StoreError
+        If the store is gone, or is not the one that the run was begun with.
+    DamagedCommit, PlanRefused, LostChunk, Diverged
+    """
+    run = open_run(run)
+    commit = latest_commit(run.path)
+    if commit is not None and commit.finished:
+        raise RunError(f"{run.path}: expected a run to go on with, found one that has finished")
+    store = store_of(run)
+    if client is not None:
+        cluster = same_cluster(client)
+    session = _session(store, run, cluster or ClusterRequest(), force, on_event, on_connect)
+    return run_blocking(session)
+
+
+def store_of(run: Run) -> BlockStore:
+    """The store that a run was begun with.
+
+    Raises
+    ------
+    StoreError
+        If it is gone, or another one lies there.
+    """
+    recorded = run.provenance["store"]
+    store = open_store(recorded["path"])
+    if store.digest != recorded["digest"]:
+        raise StoreError(
+            f"{store.path}: expected the store that the run was begun with, of digest "
+            f"{recorded['digest']}, found {store.digest}: put that store back"
+        )
+    return store
+
+
 async def _session(
-    config: Config,
     store: BlockStore,
-    path: Path,
+    where: Run | tuple[Path, Config],
     cluster: ClusterRequest,
+    force: bool,
     on_event: OnEvent,
     on_connect: OnEvent,
 ) -> Run:
+    """Train a new run at a path, or go on with one that is there."""
+    path, config = (where.path, where.config) if isinstance(where, Run) else where
     async with connect(cluster) as client:
-        facts = (await client.scheduler.identity())["workers"].values()
-        check_staging(config, store, sum(fact["memory_limit"] or math.inf for fact in facts))
-        workers = max(1, len(facts))
-        address = client.scheduler.address
+        plan, addresses = await plan_on(client, config, store, path)
+        if not force:
+            refuse(plan)
         link = client.dashboard_link
-        on_connect({"scheduler": address, "dashboard": link, "workers": workers})
-        run = create_run(path, config, run_provenance(store))
-        trainer = Trainer(client, run, store, layouts_of(run, workers), on_event)
+        place = {"scheduler": client.scheduler.address, "dashboard": link}
+        on_connect({**place, "workers": len(addresses)})
+        facts, owners = await worker_facts(client), at_addresses(plan, addresses)
+        run = where if isinstance(where, Run) else None
+        if run is None:
+            run = create_run(path, config, run_provenance(store, facts))
+        trainer = Trainer(client, run, store, list(plan.layouts), owners, on_event)
+        if isinstance(where, Run):
+            for text in differences(run.provenance, facts):
+                trainer.log("warning", text=text)
+            trainer.go_on_from(latest_commit(run.path))
         await trainer.train()
     return run
 

@@ -1,0 +1,79 @@
+"""What the cluster remembers of a run stays bounded, and where chunks lie stays as planned."""
+
+import numpy as np
+import pytest
+from distributed import Client, LocalCluster
+
+from yfccdask.config import load_config, network_geometry
+from yfccdask.data import open_store, write_store
+from yfccdask.data.digests import digest
+from yfccdask.geometry import layer_layout
+from yfccdask.training import loop
+from yfccdask.training.inputs import Inputs
+from yfccdask.training.start import train
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with LocalCluster(
+        n_workers=3, threads_per_worker=1, processes=False, dashboard_address=":0"
+    ) as cluster:
+        yield cluster
+
+
+def followed(cluster, store, run, config):
+    """Train, counting the tasks that scheduler and workers know at every block."""
+    counts = []
+
+    def count(event):
+        if event["event"] == "block" and event["layer"] == 1:
+            workers = [len(worker.state.tasks) for worker in cluster.workers.values()]
+            counts.append((len(cluster.scheduler.tasks), max(workers)))
+
+    with Client(cluster, set_as_default=False) as client:
+        return train(config, store, run, client=client, on_event=count), counts
+
+
+def test_the_tasks_that_are_remembered_stay_flat(cluster, tiny_store, tmp_path, monkeypatch):
+    config = load_config("tiny", ["layers.0.passes=15", "preprocessing.whitening=null"])
+    monkeypatch.setattr(loop, "SETTLE_EVERY", 4)
+    run, counts = followed(cluster, tiny_store, tmp_path / "flat", config)
+    early, late = counts[10:30], counts[-20:]
+    assert max(tasks for tasks, _ in late) < 1.5 * max(tasks for tasks, _ in early)
+    assert max(tasks for _, tasks in late) < 1.5 * max(tasks for _, tasks in early)
+    monkeypatch.setattr(loop, "SETTLE_EVERY", 1000)
+    other, growing = followed(cluster, tiny_store, tmp_path / "growing", config)
+    assert growing[-1][0] > 3 * max(tasks for tasks, _ in late)
+    assert digest(other) == digest(run)
+
+
+def test_chunks_stay_with_their_owners(cluster, tiny_store, tmp_path, monkeypatch):
+    seen = []
+
+    async def watched(self, tick, original=loop.Trainer.rekey):
+        await original(self, tick)
+        for layer, states in self.network.states.items():
+            held = await self.client.who_has(states)
+            assert all(len(places) == 1 for places in held.values())
+            seen.append({key[1:]: places[0] for key, places in held.items()})
+            assert seen[-1] == self.owners[layer]
+
+    monkeypatch.setattr(loop.Trainer, "rekey", watched)
+    monkeypatch.setattr(loop, "SETTLE_EVERY", 2)
+    followed(cluster, tiny_store, tmp_path / "run", load_config("tiny"))
+    assert len(seen) > 5
+    assert len({place for places in seen for place in places.values()}) == 3
+
+
+def test_tiles_are_preprocessed_where_their_positions_are(tmp_path, rng):
+    images = rng.integers(0, 256, size=(4, 120, 120, 3), dtype=np.uint8)
+    write_store(images, tmp_path / "store", block_size=4)
+    config = load_config("tiny", ["images.size=120", "batching.data_block=4"])
+    first = layer_layout(network_geometry(config).layers[0], chunk=(15, 15))
+    owners = {index: f"tcp://10.0.0.{n}:1" for n, index in enumerate(first.indices())}
+    store = open_store(tmp_path / "store")
+    graph = Inputs(config, store, None, "token", first, owners).preprocessed(0).dask
+    (name,) = (name for name in graph.layers if name.startswith("preprocessed"))
+    pin = graph.layers[name].annotations["workers"]
+    found = {key[2:4]: pin(key)[0] for key in graph.layers[name]}
+    assert found == {(i, j): owners[i, j, 0] for i in range(2) for j in range(2)}

@@ -1,0 +1,309 @@
+"""Bytes that every worker holds at once, counted from shapes.
+
+A worker's peak is what lies in its memory between tasks (the model's chunks, copies that feed the
+next layer, pieces of fields) and what its largest task adds while it runs (a fresh chunk, buffers).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from yfccdask.geometry import ChunkIndex, Rectangle
+from yfccdask.numerics.dense_visits import COLUMNS
+from yfccdask.training.inputs import WHITENING_BLOCKS
+from yfccdask.training.planning.network_cut import NetworkCut
+from yfccdask.training.planning.stages import Stage, transfers
+
+SIX = 2  # weights, offsets and alphas, each with its momentum
+HEADS = 8  # arrays (image, unit) of a dense layer's mini-batch: z, s, slope, h, gradient, ...
+PLANES = 4  # of one image, while LCN filters it
+RELEASE = 0.1  # seconds
+KEPT = 1 << 25  # bytes below which a freed array stays with the process, as workers are set up
+INTEGER, DOUBLE = 8, 8  # bytes of an int64 and of a float64
+COST_BYTES = 2 * 8  # two float64 terms of the cost
+Bytes = list[int]
+
+
+@dataclass(frozen=True)
+class LayerMemory:
+    """What one layer takes on every worker, in bytes; lists have one number per worker.
+
+    Attributes
+    ----------
+    weights, optimiser : list of int
+        The layer's chunks: weights alone; momenta, offsets, alphas and costs.
+    copies : list of int
+        Older states that feed the next layer while this one trains on.
+    fields : list of int
+        Pieces of the blocks in flight on their way to the layer.
+    staged : list of int
+        Its inputs of all blocks, where they are kept in memory.
+    temporaries : list of int
+        What its largest task adds while it runs.
+    """
+
+    weights: Bytes
+    optimiser: Bytes
+    copies: Bytes
+    fields: Bytes
+    staged: Bytes
+    temporaries: Bytes
+
+    @property
+    def model(self) -> Bytes:
+        """Weights and what the optimiser adds to them."""
+        return [sum(pair) for pair in zip(self.weights, self.optimiser, strict=True)]
+
+
+def weight_bytes(cut: NetworkCut, layer: int, index: ChunkIndex) -> int:
+    """The weights of one chunk."""
+    return (
+        _positions(cut, layer, index)
+        * cut.layer(layer).units
+        * _inputs(cut, layer, index)
+        * (cut.itemsize)
+    )
+
+
+def optimiser_bytes(cut: NetworkCut, layer: int, index: ChunkIndex) -> int:
+    """One chunk's momenta, offsets and alphas, and the costs of its last visit."""
+    positions, inputs = _positions(cut, layer, index), _inputs(cut, layer, index)
+    rest = SIX * positions * (inputs + 1) * cut.itemsize
+    costs = cut.mini_batches * positions * COST_BYTES
+    return weight_bytes(cut, layer, index) + rest + costs
+
+
+def chunk_bytes(cut: NetworkCut, layer: int, index: ChunkIndex) -> int:
+    """One chunk as it lies in memory."""
+    return weight_bytes(cut, layer, index) + optimiser_bytes(cut, layer, index)
+
+
+def _positions(cut: NetworkCut, layer: int, index: ChunkIndex) -> int:
+    layout = cut.layouts[layer]
+    return layout.rows[index[0]] * layout.columns[index[1]]
+
+
+def _inputs(cut: NetworkCut, layer: int, index: ChunkIndex) -> int:
+    start, stop = cut.layouts[layer].inputs_of(index[2])
+    return stop - start
+
+
+@lru_cache(maxsize=64)
+def layer_memory(cut: NetworkCut, layer: int, images: int | None) -> LayerMemory:
+    """All of a layer's bytes; ``images`` are those of the whole store, for staging."""
+    chain = transfers(cut, layer)
+    on_disk, nothing = cut.config.engine.weights == "disk", [0] * cut.workers
+    return LayerMemory(
+        nothing if on_disk else _summed(cut, layer, weight_bytes),
+        nothing if on_disk else _summed(cut, layer, optimiser_bytes),
+        copy_bytes(cut, layer),
+        field_bytes(cut, [transfer.held for transfer in chain]),
+        staged_bytes(cut, layer, chain[-1].made, images),
+        temporary_bytes(cut, layer, [transfer.stage for transfer in chain], images),
+    )
+
+
+def worker_peaks(cut: NetworkCut, images: int | None) -> list[int]:
+    """The most bytes that every worker holds at once, above what it holds when idle.
+
+    Where layers train one after another, the most over their turns: a layer's turn holds the layers
+    below it as well. Where they are staggered, all of them at once.
+    """
+    memories = [layer_memory(cut, layer, images) for layer in cut.layers]
+    if cut.staggered:
+        return phase_bytes(memories, memories)
+    phases = [phase_bytes(memories[: n + 1], [memories[n]]) for n in cut.layers]
+    return [max(peaks) for peaks in zip(*phases, strict=True)]
+
+
+def phase_bytes(present: Sequence[LayerMemory], training: Sequence[LayerMemory]) -> Bytes:
+    """What every worker holds while some of the layers that are there train."""
+    lasting = [memory.model for memory in present] + [memory.copies for memory in training]
+    lasting += [memory.fields for memory in training] + [memory.staged for memory in training]
+    largest = [max(sizes) for sizes in zip(*(m.temporaries for m in training), strict=True)]
+    return _added(*lasting, largest)
+
+
+def _summed(
+    cut: NetworkCut, layer: int, count: Callable[[NetworkCut, int, ChunkIndex], int]
+) -> Bytes:
+    held = cut.per_worker(layer)
+    return [sum(count(cut, layer, index) for index in chunks) for chunks in held]
+
+
+def _added(*parts: Sequence[int]) -> Bytes:
+    return [sum(values) for values in zip(*parts, strict=True)]
+
+
+def copy_bytes(cut: NetworkCut, layer: int) -> Bytes:
+    """Older states of a layer that feeds one above it while both train.
+
+    With ``sync_every: 1`` the copy is the state before the tick's visit, and a chunk's forward pass
+    comes before its visit: a worker holds one extra chunk, that of a visit that ran ahead.
+    Otherwise it holds its whole share a second time.
+    """
+    feeds = cut.staggered and layer + 1 < len(cut.layouts)
+    if not feeds or cut.config.engine.weights == "disk":
+        return [0] * cut.workers
+    sizes = [[chunk_bytes(cut, layer, index) for index in held] for held in cut.per_worker(layer)]
+    if cut.config.pipeline.sync_every > 1:
+        return [sum(held) for held in sizes]
+    return [max(held, default=0) * cut.threads for held in sizes]
+
+
+def late_bytes(cut: NetworkCut, layer: int, seconds: float) -> Bytes:
+    """What a worker still has of the chunk before its last while the next visit fills its own.
+
+    The scheduler's word to let go comes `RELEASE` seconds late; ``seconds`` are those of one
+    mini-batch of a position or leaf.
+    """
+    found = [0] * cut.workers
+    for index, worker in cut.owners[layer].items():
+        size = chunk_bytes(cut, layer, index)
+        leaves = cut.layouts[layer].leaves[index[2]] if cut.layer(layer).dense else 1
+        visit = seconds * _positions(cut, layer, index) * leaves * cut.mini_batches
+        found[worker] = max(found[worker], round(size * min(1.0, RELEASE / max(visit, RELEASE))))
+    return found
+
+
+def field_bytes(cut: NetworkCut, held: list[Bytes]) -> Bytes:
+    """Pieces of fields at once: ``held`` are each stage's bytes on every worker.
+
+    A stage is let go piece by piece as the next one is made, so at most two neighbouring ones are
+    whole. All blocks in flight may be as far: Dask gives the same priority to what is submitted
+    within a tenth of a second.
+    """
+    pairs = zip(held, [*held[1:], [0] * cut.workers], strict=True)
+    largest = [max(sums) for sums in zip(*(_added(*pair) for pair in pairs), strict=True)]
+    return [cut.config.engine.blocks_in_flight * size for size in largest]
+
+
+def staged_bytes(cut: NetworkCut, layer: int, made: Sequence[int], images: int | None) -> Bytes:
+    """A layer's inputs of all blocks but those in flight, where the configuration keeps them."""
+    if cut.staged(layer) != "memory" or images is None:
+        return [0] * cut.workers
+    blocks = max(0, -(-images // cut.images) - cut.config.engine.blocks_in_flight)
+    return [blocks * size for size in made]
+
+
+def scratch_bytes(cut: NetworkCut, layer: int, images: int | None) -> Bytes:
+    """Bytes on every worker's own disk: streamed weights, and inputs that are staged there.
+
+    A version of the weights stays until no block in flight can ask for it; the newest is written
+    beside them.
+    """
+    total, engine = [0] * cut.workers, cut.config.engine
+    if engine.weights == "disk":
+        versions = 2 + engine.blocks_in_flight
+        share = _summed(cut, layer, chunk_bytes)
+        total = [versions * size for size in share]
+    if cut.staged(layer) == "disk" and images is not None:
+        blocks, made = -(-images // cut.images), transfers(cut, layer)[-1].made
+        total = [size + blocks * block for size, block in zip(total, made, strict=True)]
+    return total
+
+
+def temporary_bytes(
+    cut: NetworkCut, layer: int, stages: Sequence[Stage], images: int | None
+) -> Bytes:
+    """What the largest task on the way to a layer, or its visit, adds while it runs.
+
+    Arrays below `KEPT` that the other tasks worked on were freed, but stay with the process: the
+    visit's larger arrays can't take their place.
+    """
+    visits = [
+        max((visit_bytes(cut, layer, index) for index in held), default=0)
+        for held in cut.per_worker(layer)
+    ]
+    first = [
+        max((initial_bytes(cut, layer, index) for index in held), default=0)
+        for held in cut.per_worker(layer)
+    ]
+    making, kept = [0] * cut.workers, [0] * cut.workers
+    for stage in stages:
+        arrays = _largest_work(cut, stage)
+        making = [max(most, sum(sizes)) for most, sizes in zip(making, arrays, strict=True)]
+        small = [sum(size for size in sizes if size < KEPT) for sizes in arrays]
+        kept = _added(kept, small)
+    kept = _added(kept, sampled_bytes(cut, stages[0], images))
+    largest = map(max, _added(visits, kept), making, first)
+    return [size * cut.threads for size in largest]
+
+
+def sampled_bytes(cut: NetworkCut, stored: Stage, images: int | None) -> Bytes:
+    """Stored tiles of all the blocks that the whitening was fitted on, where they are small."""
+    found, blocks = [0] * cut.workers, WHITENING_BLOCKS
+    if images is not None:
+        blocks = min(blocks, -(-images // cut.images))
+    if cut.config.preprocessing.whitening is not None:
+        for piece, worker in stored.makers.items():
+            size = stored.piece_bytes(piece)
+            found[worker] += blocks * size if size < KEPT else 0
+    return found
+
+
+def _largest_work(cut: NetworkCut, stage: Stage) -> list[tuple[int, ...]]:
+    """On every worker, the arrays that its largest task of a stage works on."""
+    found: list[tuple[int, ...]] = [()] * cut.workers
+    for (piece, worker), (_, region) in zip(stage.makers.items(), stage.reads, strict=True):
+        found[worker] = max(found[worker], _work_arrays(cut, stage, piece, region), key=sum)
+    return found
+
+
+def initial_bytes(cut: NetworkCut, layer: int, index: ChunkIndex) -> int:
+    """What making a chunk's initial weights takes beside the chunk.
+
+    They are integers of 8 bytes first and float64 next: position by position in a local layer, the
+    whole chunk at once in a dense one, whose momenta come afterwards.
+    """
+    dense, units = cut.layer(layer).dense, cut.layer(layer).units
+    numbers = units * _inputs(cut, layer, index)
+    making = numbers * (INTEGER + DOUBLE + (cut.itemsize if cut.itemsize < DOUBLE else 0))
+    return max(0, making - chunk_bytes(cut, layer, index)) if dense else making
+
+
+def visit_bytes(cut: NetworkCut, layer: int, index: ChunkIndex) -> int:
+    """A visit's own memory: the fresh chunk, and the buffers of its kernels.
+
+    A commit takes no more: it encodes one array of a chunk at a time, with two copies of it.
+    """
+    fresh = chunk_bytes(cut, layer, index)
+    if cut.config.engine.weights == "disk":
+        fresh *= 2  # the chunk as it was read, and its successor
+    buffers = _dense_buffers if cut.layer(layer).dense else _local_buffers
+    return fresh + buffers(cut, layer, index) * cut.itemsize
+
+
+def _local_buffers(cut: NetworkCut, layer: int, index: ChunkIndex) -> int:
+    """Values in the buffers of `yfccdask.numerics.local_visits`."""
+    n, units, inputs = cut.mini_batch, cut.layer(layer).units, cut.layer(layer).inputs
+    return 2 * n * (inputs + units) + 3 * n * units + units * inputs + inputs
+
+
+def _dense_buffers(cut: NetworkCut, layer: int, index: ChunkIndex) -> int:
+    """Values that `yfccdask.numerics.dense_visits` holds: operands, sums up the tree, gradient."""
+    geometry, leaves = cut.layer(layer), cut.layouts[layer].leaves[index[2]]
+    n, units, inputs = cut.mini_batch, geometry.units, _inputs(cut, layer, index)
+    leaf = min(geometry.leaf, inputs)
+    codes = n * units * (HEADS + 1 + leaves.bit_length())
+    return 2 * n * inputs + inputs + codes + max(n * leaf, units * min(COLUMNS, leaf))
+
+
+def _work_arrays(
+    cut: NetworkCut, stage: Stage, piece: tuple[int, int], region: Rectangle
+) -> tuple[int, ...]:
+    """What a task holds beside the pieces that it reads and the one that it makes."""
+    values = region.area * cut.config.images.channels
+    stored = cut.images * values * np.dtype(cut.config.images.dtype).itemsize
+    if stage.name == "stored":
+        return (stage.piece_bytes(piece),)  # as it lies in the file
+    if stage.name == "preprocessed":
+        white = cut.config.preprocessing.whitening is not None
+        return (stored, cut.images * values * cut.itemsize * white)
+    if stage.name in ("measured", "normalised"):
+        return (region.area * (stage.layout.maps + PLANES) * cut.itemsize,)  # one image at a time
+    return (0,)  # a forward pass works on less than a visit

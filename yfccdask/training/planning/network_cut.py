@@ -1,0 +1,87 @@
+"""A network cut into chunks that have workers: what everything else of the plan is counted from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from yfccdask.config import Config
+from yfccdask.geometry import ChunkIndex, LayerGeometry, Layout
+
+Owners = dict[ChunkIndex, int]
+
+
+@dataclass(frozen=True, eq=False)  # compared as an object, so that what is counted can be kept
+class NetworkCut:
+    """Every layer's layout, and the worker (from 0) of every chunk.
+
+    Attributes
+    ----------
+    config : Config
+    workers : int
+    layouts : tuple of Layout
+    owners : tuple of dict
+        Worker number of every chunk, per layer.
+    threads : int
+        Tasks that one worker runs at once.
+    """
+
+    config: Config
+    workers: int
+    layouts: tuple[Layout, ...]
+    owners: tuple[Owners, ...]
+    threads: int = 1
+
+    @property
+    def layers(self) -> range:
+        return range(len(self.layouts))
+
+    @cached_property
+    def itemsize(self) -> int:
+        """Bytes of one weight or one value of a field."""
+        return np.dtype(self.config.dtype).itemsize
+
+    @property
+    def images(self) -> int:
+        """Images of one data block."""
+        return self.config.batching.data_block
+
+    @property
+    def mini_batch(self) -> int:
+        return self.config.batching.mini_batch
+
+    @property
+    def mini_batches(self) -> int:
+        """Mini-batches of one data block."""
+        return self.images // self.mini_batch
+
+    @property
+    def staggered(self) -> bool:
+        """Whether layers train side by side."""
+        return self.config.pipeline.start == "after_blocks" and len(self.layouts) > 1
+
+    def layer(self, number: int) -> LayerGeometry:
+        """A layer's geometry (counted from 0)."""
+        return self.layouts[number].layer
+
+    def per_worker(self, number: int) -> list[list[ChunkIndex]]:
+        """Every worker's chunks of a layer."""
+        held: list[list[ChunkIndex]] = [[] for _ in range(self.workers)]
+        for index, worker in self.owners[number].items():
+            held[worker].append(index)
+        return held
+
+    def passes(self, number: int) -> int:
+        """Times that a layer sees the whole store."""
+        return self.config.layers[number].passes
+
+    def staged(self, number: int) -> str:
+        """Where a layer's input is kept for later passes: recompute, memory or disk.
+
+        Only a layer of several passes keeps it, and only over layers that train no more.
+        """
+        frozen = number == 0 or not self.staggered
+        kept = self.passes(number) > 1 and frozen
+        return self.config.engine.stage_fields if kept else "recompute"

@@ -1,0 +1,97 @@
+"""A cluster as the plan sees it: its workers' memory, threads and speed, and the free disk."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from distributed import Client
+
+from yfccdask.config import Config
+from yfccdask.data.blocks import BlockStore
+from yfccdask.geometry import ChunkIndex
+from yfccdask.training.planning.calibration import Calibration, loaded_bytes, measured_speeds
+from yfccdask.training.planning.planner import network_plan, run_plan
+from yfccdask.training.planning.records import RunPlan, Site
+
+
+async def plan_on(
+    client: Client, config: Config, store: BlockStore, folder: Path
+) -> tuple[RunPlan, list[str]]:
+    """Plan a run on a client's cluster as it is now.
+
+    Parameters
+    ----------
+    client : distributed.Client, asynchronous
+    config : Config
+    store : BlockStore
+    folder : Path
+        Where the run is to be written; it need not exist.
+
+    Returns
+    -------
+    plan : RunPlan
+    addresses : list of str
+        Of the workers, in the order of the plan's worker numbers.
+    """
+    facts = await workers_of(client)
+    addresses = sorted(facts)
+    site = await site_of(client, config, facts, folder)
+    speeds = await calibration_of(client, config, addresses)
+    network = network_plan(config, store)
+    return run_plan(config, network, site, store.images, speeds), addresses
+
+
+def at_addresses(plan: RunPlan, addresses: list[str]) -> list[dict[ChunkIndex, str]]:
+    """The address of the worker of every chunk, per layer."""
+    return [
+        {index: addresses[worker] for index, worker in owners.items()} for owners in plan.owners
+    ]
+
+
+async def workers_of(client: Client) -> dict[str, Any]:
+    """What the scheduler says of every worker, by address."""
+    assert client.scheduler is not None
+    return dict((await client.scheduler.identity(n_workers=-1))["workers"])
+
+
+async def site_of(client: Client, config: Config, facts: dict[str, Any], folder: Path) -> Site:
+    """What the cluster has: the least of its workers' memory, the most of their threads."""
+    limits = [fact["memory_limit"] for fact in facts.values()]
+    return Site(
+        len(facts),
+        min((limit for limit in limits if limit), default=None),
+        max(fact["nthreads"] for fact in facts.values()),
+        str(folder),
+        shutil.disk_usage(existing_parent(folder)).free,
+        await _scratch_free(client, config),
+    )
+
+
+async def _scratch_free(client: Client, config: Config) -> int | None:
+    engine = config.engine
+    if "disk" not in (engine.weights, engine.stage_fields):
+        return None
+    found = await client.run(free_on_worker, engine.scratch)
+    return min(int(free) for free in found.values())
+
+
+def free_on_worker(scratch: str | None, dask_worker: Any) -> int:
+    """On a worker: bytes free where its scratch is."""
+    return shutil.disk_usage(existing_parent(Path(scratch or dask_worker.local_directory))).free
+
+
+def existing_parent(path: Path) -> Path:
+    """The nearest folder above a path, or itself, that exists."""
+    path = path.absolute()
+    return next(folder for folder in (path, *path.parents) if folder.is_dir())
+
+
+async def calibration_of(client: Client, config: Config, addresses: list[str]) -> Calibration:
+    """The speed of the cluster's first worker, and the memory of its fullest idle one."""
+    first = client.submit(measured_speeds, config, workers=[addresses[0]], pure=False)
+    speeds: Calibration = await first
+    idle = await client.run(loaded_bytes, workers=addresses)
+    return replace(speeds, idle_bytes=max(idle.values()))
