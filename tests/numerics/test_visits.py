@@ -125,15 +125,16 @@ def test_rows_without_a_finite_norm_become_nan(momentum):
 
 def test_a_dense_visit_gives_its_buffers_back_at_once(rng):
     state = state_of(rng, (1, 1), 64, 1024, np.float32)
-    field = rng.normal(size=(64, 1, 1024, 1)).astype(np.float32)
-    rates = (Rates(1e-4, 1e-4, 1e-6),) * 16
+    field = rng.normal(size=(512, 1, 1024, 1)).astype(np.float32)
+    how = (field, 0.1, 256, OBJECTIVE, (Rates(1e-4, 1e-4, 1e-6),) * 8)
+    dense_visits.train_dense_visit(state, *how)
     gc.disable()
     tracemalloc.start()
     try:
-        new, _ = dense_visits.train_dense_visit(state, field, 0.1, 256, OBJECTIVE, rates)
+        new, _ = dense_visits.train_dense_visit(state, *how)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
         gc.enable()
-    operands, gradient = 2 * 4 * 1024 * 4, 64 * dense_visits.COLUMNS * 4
-    assert peak < sum(part.nbytes for part in new) + operands + gradient + 100_000
+    operands, gradient, codes = 2 * 64 * 1024 * 4, 64 * dense_visits.COLUMNS * 4, 12 * 64 * 64 * 4
+    assert peak < sum(part.nbytes for part in new) + operands + gradient + codes + 100_000

@@ -73,7 +73,8 @@ def test_tiles_are_preprocessed_where_their_positions_are(tmp_path, rng):
     owners = {index: f"tcp://10.0.0.{n}:1" for n, index in enumerate(first.indices())}
     store = open_store(tmp_path / "store")
     graph = Inputs(config, store, None, "token", first, owners).preprocessed(0).dask
-    (name,) = (name for name in graph.layers if name.startswith("preprocessed"))
-    pin = graph.layers[name].annotations["workers"]
-    found = {key[2:4]: pin(key)[0] for key in graph.layers[name]}
-    assert found == {(i, j): owners[i, j, 0] for i in range(2) for j in range(2)}
+    for start in ("preprocessed", "image"):
+        (name,) = (n for n in graph.layers if n.startswith(start) and len(graph.layers[n]) == 4)
+        pin = graph.layers[name].annotations["workers"]
+        found = {key[2:4]: pin(key)[0] for key in graph.layers[name]}
+        assert found == {(i, j): owners[i, j, 0] for i in range(2) for j in range(2)}

@@ -56,6 +56,21 @@ def array_from_tasks(
     return da.Array(graph, name, chunks=chunks, meta=meta)
 
 
+def pinned(array: da.Array, pins: Mapping[Key, str]) -> da.Array:
+    """The same array, its own tasks pinned to workers (key: address)."""
+    if not pins:
+        return array
+    graph = array.dask
+    layers = {**graph.layers, array.name: _pinned_layer(graph.layers[array.name], pins)}
+    whole = HighLevelGraph(layers, graph.dependencies)
+    return da.Array(whole, array.name, chunks=array.chunks, meta=array._meta)
+
+
+def _pinned_layer(layer: Mapping[Key, Any], pins: Mapping[Key, str]) -> MaterializedLayer:
+    addresses = {key: [address] for key, address in pins.items()}
+    return MaterializedLayer(dict(layer), annotations={"workers": addresses.get})
+
+
 def pins_beside_chunks(tasks: Mapping[Key, Task], dependencies: list[Any]) -> dict[Key, str]:
     """Where the tasks that read a weight chunk have to run, if their chunks are pinned."""
     owned = {each.name: each.owners for each in dependencies if getattr(each, "owners", None)}
@@ -76,8 +91,5 @@ def pinned_graph(
     """A graph of one new layer whose tasks run where ``pins`` (key: address) says, or never."""
     graph = HighLevelGraph.from_collections(name, dict(tasks), dependencies=dependencies)
     if pins:
-        addresses = {key: [address] for key, address in pins.items()}
-        notes = {"workers": addresses.get}
-        layer = MaterializedLayer(graph.layers[name].mapping, annotations=notes)
-        graph.layers[name] = layer
+        graph.layers[name] = _pinned_layer(graph.layers[name], pins)
     return graph

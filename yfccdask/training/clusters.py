@@ -22,6 +22,7 @@ TRAINING_SETTINGS = {
     "distributed.scheduler.no-workers-timeout": "60s",  # a chunk's worker is gone for good
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.target": False,
+    "distributed.worker.memory.pause": False,  # the plan bounds memory; a paused worker hangs pins
     "distributed.comm.timeouts.connect": "60s",
     # Dask trims freed memory at once by default, which also switches glibc's own adjustment off:
     # every buffer over 128 kB is then mapped and faulted in again at each use.

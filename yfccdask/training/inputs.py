@@ -18,7 +18,7 @@ from yfccdask.geometry import FieldLayout, Layout
 from yfccdask.geometry.cuts import chunk_over
 from yfccdask.graph import Forward, StateChunks, layer_input, preprocess
 from yfccdask.graph.images import ContrastScale
-from yfccdask.graph.pieces import Owners, array_from_tasks, field_layout
+from yfccdask.graph.pieces import Owners, array_from_tasks, field_layout, pinned
 from yfccdask.graph.whitening_graph import fitted_filter, patch_moment
 from yfccdask.numerics.contrast import ContrastWindow
 from yfccdask.training.clusters import compute_chunks, started
@@ -85,7 +85,8 @@ class Inputs:
     """Builds the field of any block for any layer; computes nothing.
 
     ``token`` makes the names of one session's keys its own. With layer 1's ``first`` layout and the
-    ``owners`` of its chunks, a tile is preprocessed by the worker whose positions read its centre.
+    ``owners`` of its chunks, a tile is read and preprocessed by the worker of the positions over
+    its centre.
     """
 
     config: Config
@@ -98,13 +99,15 @@ class Inputs:
     def preprocessed(self, number: int) -> da.Array:
         """The field of block ``number`` (image, y, x, channel) that layer 1 reads."""
         images = block(self.store, number)
+        owners = self.tile_owners(field_layout(images))
+        read = {(images.name, 0, *index, 0): owner for index, owner in owners.items()}
         return preprocess(
-            images,
+            pinned(images, read),
             block_moments(self.store, number),
             contrast_scale(self.config),
             self.whitening,
             np.dtype(self.config.dtype),
-            self.tile_owners(field_layout(images)),
+            owners,
         )
 
     def tile_owners(self, images: FieldLayout) -> dict[tuple[int, int], str]:
