@@ -91,9 +91,12 @@ def same_cluster(client: Client) -> ClusterRequest:
     return ClusterRequest(scheduler=client.scheduler.address, security=client.security)
 
 
-def started(client: Client, *collections: Any) -> Any:
-    """Persist collections as they are built: optimizing a graph would lose its tasks' places."""
-    persisted = client.persist(list(collections), optimize_graph=False)
+def started(client: Client, *collections: Any, priority: int = 0) -> Any:
+    """Persist collections as they are built: optimizing a graph would lose its tasks' places.
+
+    Tasks of a higher ``priority`` go first on their workers.
+    """
+    persisted = client.persist(list(collections), optimize_graph=False, priority=priority)
     return persisted[0] if len(collections) == 1 else persisted
 
 

@@ -263,7 +263,8 @@ class Trainer:
             visit.mini_batches * self.config.batching.mini_batch,
         )
         self.versions.setdefault(layer, [states.version]).append(new.version)
-        self.network.states[layer], costs = started(self.client, new, new.costs())
+        order = -tick.number  # blocks in flight would take turns, and hold their fields longer
+        self.network.states[layer], costs = started(self.client, new, new.costs(), priority=order)
         return costs
 
     async def record(self, tick: Tick, submitted: Costs) -> None:

@@ -34,7 +34,7 @@ from yfccdask.numerics.local_visits import Objective, Rates, State, Windows
 from yfccdask.numerics.whitening import filter_images, normalise_contrast
 from yfccdask.training.inputs import contrast_scale, contrast_window
 
-MOST_FLOP = 4e9  # of one measured call; a larger position or leaf is measured with fewer units
+MOST_FLOP = 16e9  # of one measured call; a larger position or leaf is measured with fewer units
 LEAST_SECONDS = 0.02  # of calls, after one to warm up, or two calls
 COPIED = 64 << 20  # bytes of the copies that measure rates
 SENT = 16 << 20
