@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import dask
 from distributed import Client
 
 from yfccdask.config import Config
@@ -14,7 +15,7 @@ from yfccdask.data.blocks import BlockStore
 from yfccdask.geometry import ChunkIndex
 from yfccdask.training.planning.calibration import Calibration, loaded_bytes, measured_speeds
 from yfccdask.training.planning.planner import network_plan, run_plan
-from yfccdask.training.planning.records import RunPlan, Site
+from yfccdask.training.planning.records import USED, RunPlan, Site
 
 
 async def plan_on(
@@ -59,15 +60,22 @@ async def workers_of(client: Client) -> dict[str, Any]:
 
 async def site_of(client: Client, config: Config, facts: dict[str, Any], folder: Path) -> Site:
     """What the cluster has: the least of its workers' memory, the most of their threads."""
-    limits = [fact["memory_limit"] for fact in facts.values()]
+    limits = [fact["memory_limit"] for fact in facts.values() if fact["memory_limit"]]
+    pauses = (await client.run(pausing_share)).values()
+    share = min(1.0, *(pause / USED for pause in pauses))  # a paused worker hangs pinned tasks
     return Site(
         len(facts),
-        min((limit for limit in limits if limit), default=None),
+        int(share * min(limits)) if limits else None,
         max(fact["nthreads"] for fact in facts.values()),
         str(folder),
         shutil.disk_usage(existing_parent(folder)).free,
         await _scratch_free(client, config),
     )
+
+
+def pausing_share() -> float:
+    """On a worker: the share of its memory at which Dask pauses it, 1 if it never does."""
+    return float(dask.config.get("distributed.worker.memory.pause") or 1.0)
 
 
 async def _scratch_free(client: Client, config: Config) -> int | None:
