@@ -20,6 +20,8 @@ from yfccdask.numerics.whitening import (
     whitening_filter,
 )
 
+GROUP = 1000  # patches that are cut out at once
+
 
 def patch_moment(
     name: str,
@@ -94,15 +96,19 @@ def block_moment(
     count: int,
     seed: tuple[int, int],
 ) -> np.ndarray:
-    """Task: ``sum x x^T`` over ``count`` patches of one block."""
+    """Task: ``sum x x^T`` over ``count`` patches of one block, a few images at a time."""
     use_one_blas_thread()
-    images, rng = stitch(pieces, places, whole), np.random.default_rng(seed)
-    limits = np.array([len(images), whole.height - patch + 1, whole.width - patch + 1])
-    corners = rng.integers(limits, size=(count, 3))
-    used, corners[:, 0] = np.unique(corners[:, 0], return_inverse=True)
-    means, deviations = moments[used, 0], moments[used, 1]
-    fields = normalise_contrast(images[used], means, deviations, *contrast, np.float32)
-    return second_moment(sample_patches(fields, corners, patch))
+    limits = np.array([len(pieces[0]), whole.height - patch + 1, whole.width - patch + 1])
+    corners = np.random.default_rng(seed).integers(limits, size=(count, 3))
+    corners = corners[np.argsort(corners[:, 0], kind="stable")]
+    total: Any = 0
+    for start in range(0, count, GROUP):
+        group = corners[start : start + GROUP]
+        used, group[:, 0] = np.unique(group[:, 0], return_inverse=True)
+        images = stitch([piece[used] for piece in pieces], places, whole)
+        fields = normalise_contrast(images, *moments[used].T, *contrast, np.float32)
+        total = total + second_moment(sample_patches(fields, group, patch))
+    return total
 
 
 def mean_moment(sums: list[np.ndarray], samples: int) -> np.ndarray:

@@ -20,6 +20,7 @@ from yfccdask.errors import ClusterError
 TRAINING_SETTINGS = {
     "distributed.scheduler.work-stealing": False,  # a moved chunk is a moved model
     "distributed.scheduler.no-workers-timeout": "60s",  # a chunk's worker is gone for good
+    "distributed.admin.low-level-log-length": 100,  # messages are kept whole, with their graphs
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.pause": False,  # the plan bounds memory; a paused worker hangs pins
