@@ -102,7 +102,7 @@ def layer_memory(cut: NetworkCut, layer: int, images: int | None) -> LayerMemory
         nothing if on_disk else _summed(cut, layer, optimiser_bytes),
         copy_bytes(cut, layer),
         field_bytes(cut, [transfer.held for transfer in chain]),
-        staged_bytes(cut, layer, chain[-1].made, images),
+        staged_bytes(cut, layer, chain[-1].held, images),
         temporary_bytes(cut, layer, [transfer.stage for transfer in chain], images),
     )
 
@@ -182,12 +182,15 @@ def field_bytes(cut: NetworkCut, held: list[Bytes]) -> Bytes:
     return [cut.config.engine.blocks_in_flight * size for size in largest]
 
 
-def staged_bytes(cut: NetworkCut, layer: int, made: Sequence[int], images: int | None) -> Bytes:
-    """A layer's inputs of all blocks but those in flight, where the configuration keeps them."""
+def staged_bytes(cut: NetworkCut, layer: int, held: Sequence[int], images: int | None) -> Bytes:
+    """A layer's inputs of all blocks but those in flight, where the configuration keeps them.
+
+    A worker that was sent a piece has it beside the one that made it, until Dask tidies up.
+    """
     if cut.staged(layer) != "memory" or images is None:
         return [0] * cut.workers
     blocks = max(0, -(-images // cut.images) - cut.config.engine.blocks_in_flight)
-    return [blocks * size for size in made]
+    return [blocks * size for size in held]
 
 
 def scratch_bytes(cut: NetworkCut, layer: int, images: int | None) -> Bytes:
