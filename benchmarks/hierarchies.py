@@ -23,7 +23,7 @@ from yfccdask.config import Config, parse_config
 from yfccdask.training.clusters import ClusterRequest
 
 LOCAL = {"kind": "local", "window": 16, "stride": 4, "units": 384, "lcn": {"window": 5}}
-SECOND = {**LOCAL, "units": 96, "passes": 3, "stride": 8}
+SECOND = {**LOCAL, "units": 96, "passes": 3, "stride": 10}
 FEW = {"data_block": 960, "mini_batch": 192}
 
 
