@@ -1,4 +1,4 @@
-"""What the memory hierarchies cost: ``python -m benchmarks.hierarchies``.
+"""What the memory hierarchies cost: ``python -m benchmarks.hierarchies [part ...]``.
 
 1. Weights streamed from disk: a layer whose weights and momenta exceed the memory of all workers
    together, against the same layer on workers with enough memory. The digests must be equal.
@@ -10,14 +10,16 @@ Files go through the system's page cache: on a machine whose memory is full they
 
 from __future__ import annotations
 
+import json
 import os
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.recording import record
+from benchmarks.recording import RESULTS, record
 from benchmarks.watched_run import WatchedRun, noise_store, watched_run
 from yfccdask.config import Config, parse_config
 from yfccdask.training.clusters import ClusterRequest
@@ -79,10 +81,15 @@ def _compared(
     }
 
 
-def main() -> None:
-    """Train, print and record."""
-    figures = {}
-    for name, work in (("streamed_weights", streamed), ("staged_fields", staged)):
+PARTS = {"streamed_weights": streamed, "staged_fields": staged}
+
+
+def main(*names: str) -> None:
+    """Train, print and record; with names, only those parts, beside what is recorded of others."""
+    recorded = RESULTS / "hierarchies.json"
+    figures = json.loads(recorded.read_text()) if names and recorded.exists() else {}
+    for name in names or PARTS:
+        work = PARTS[name]
         with tempfile.TemporaryDirectory(dir=os.environ.get("YFCCDASK_BENCHMARKS")) as folder:
             figures[name] = work(Path(folder))
         for key, value in figures[name].items():
@@ -91,4 +98,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])
