@@ -31,11 +31,6 @@ class StoredState(NamedTuple):
     def path(self) -> Path:
         return Path(self.folder) / self.place
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all its files."""
-        return sum(file.stat().st_size for file in self.path.iterdir())
-
 
 class StoredPiece(NamedTuple):
     """A piece of a field that lies on disk."""
