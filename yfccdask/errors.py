@@ -50,7 +50,11 @@ class Diverged(RunError):
 
 
 class ClusterError(YfccdaskError):
-    """A Dask cluster that cannot be reached, or has no workers."""
+    """A Dask cluster that cannot be reached, has no workers, or would be open to anybody."""
+
+
+class VersionMismatch(ClusterError):
+    """Client, scheduler and workers run versions that cannot understand each other."""
 
 
 class PlanRefused(YfccdaskError):

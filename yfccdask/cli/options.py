@@ -13,10 +13,21 @@ from dask.utils import parse_bytes
 from rich.console import Console
 from rich.table import Table
 
-from yfccdask.errors import YfccdaskError
+from yfccdask.errors import ClusterError, YfccdaskError
 from yfccdask.training.clusters import ClusterRequest
 
 Command = Callable[..., Any]
+CLUSTER = (
+    "scheduler",
+    "scheduler_file",
+    "workers",
+    "memory",
+    "host",
+    "tls_ca_file",
+    "tls_cert",
+    "tls_key",
+    "insecure",
+)
 as_json = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON: one object, or one a line for events."
 )
@@ -30,7 +41,7 @@ settings = click.option(
 
 
 def cluster_options(command: Command) -> Command:
-    """Where to run: ``--scheduler``, ``--scheduler-file``, ``--workers``, ``--memory``.
+    """Where to run: a scheduler, or workers of one's own and who may reach them.
 
     The command is given them as ``cluster``, a `ClusterRequest`.
     """
@@ -44,28 +55,43 @@ def cluster_options(command: Command) -> Command:
         help="Single-threaded worker processes of an embedded cluster (default: one per core).",
     )
     @click.option("--memory", metavar="SIZE", help="Memory per worker, e.g. 4GB.")
+    @click.option(
+        "--host",
+        metavar="ADDRESS",
+        help="Where an embedded cluster listens (default: 127.0.0.1); others ask for TLS files.",
+    )
+    @click.option("--tls-ca-file", metavar="FILE", help="PEM file of the cluster's authority.")
+    @click.option("--tls-cert", metavar="FILE", help="PEM file of one's own certificate.")
+    @click.option("--tls-key", metavar="FILE", help="PEM file of its key.")
+    @click.option(
+        "--insecure",
+        is_flag=True,
+        help="Listen on --host without TLS: whoever reaches it can run code as you.",
+    )
     @functools.wraps(command)
-    def wrapped(
-        *arguments: Any,
-        scheduler: str | None,
-        scheduler_file: str | None,
-        workers: int | None,
-        memory: str | None,
-        **options: Any,
-    ) -> Any:
-        if scheduler and scheduler_file:
-            raise click.UsageError("expected --scheduler or --scheduler-file, found both")
-        if (scheduler or scheduler_file) and (workers or memory):
-            raise click.UsageError(
-                "expected no --workers and no --memory with a scheduler of its own: "
-                "they are for an embedded cluster"
-            )
-        if memory is not None:
-            _check_memory(memory)
-        cluster = ClusterRequest(scheduler, scheduler_file, workers, memory)
-        return command(*arguments, cluster=cluster, **options)
+    def wrapped(*arguments: Any, **options: Any) -> Any:
+        asked = {name: options.pop(name) for name in CLUSTER}
+        return command(*arguments, cluster=_cluster_request(asked), **options)
 
     return wrapped
+
+
+def _cluster_request(asked: dict[str, Any]) -> ClusterRequest:
+    """The request, or wrong use in a line."""
+    if asked["scheduler"] and asked["scheduler_file"]:
+        raise click.UsageError("expected --scheduler or --scheduler-file, found both")
+    running = asked["scheduler"] or asked["scheduler_file"]
+    if running and (asked["workers"] or asked["memory"]):
+        raise click.UsageError(
+            "expected no --workers and no --memory with a scheduler of its own: "
+            "they are for an embedded cluster"
+        )
+    if asked["memory"] is not None:
+        _check_memory(asked["memory"])
+    try:
+        return ClusterRequest(**asked)
+    except ClusterError as error:
+        raise click.UsageError(str(error)) from None
 
 
 def _check_memory(text: str) -> None:

@@ -7,16 +7,19 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import dask
 import dask.array as da
 from dask.core import flatten
-from distributed import Client, LocalCluster, futures_of, wait
+from distributed import Client, LocalCluster, Security, futures_of, wait
+from distributed.comm.addressing import unparse_host_port
 
 from yfccdask.errors import ClusterError
 
+LOOPBACK = "127.0.0.1"
 TRAINING_SETTINGS = {
     "distributed.scheduler.work-stealing": False,  # a moved chunk is a moved model
     "distributed.scheduler.no-workers-timeout": "60s",  # a chunk's worker is gone for good
@@ -36,8 +39,28 @@ TRAINING_SETTINGS = {
 class ClusterRequest:
     """What was asked for: an address or a scheduler file, or workers of one's own.
 
-    ``workers`` are single-threaded processes; ``memory`` is per worker, as Dask reads it;
-    ``security`` is a `distributed.Security` with the TLS files of a scheduler that asks for them.
+    Attributes
+    ----------
+    scheduler, scheduler_file : str, optional
+        A cluster that is there already; otherwise an embedded one is started.
+    workers, memory : int and str, optional
+        Single-threaded workers of an embedded cluster, and the memory of each as Dask reads it.
+    processes : bool
+        Whether these workers are processes of their own, or threads.
+    host : str, optional
+        Address that an embedded cluster listens on; by default loopback.
+    insecure : bool
+        Listen on ``host`` without TLS too, with the dashboard: whoever reaches it runs code here.
+    tls_ca_file, tls_cert, tls_key : str, optional
+        PEM files, of the authority and one's own; the key may be part of ``tls_cert``. By default
+        those that Dask's configuration names.
+    security : distributed.Security, optional
+        In place of these files.
+
+    Raises
+    ------
+    ClusterError
+        For what would open a door to anybody, or can't be; nothing is started.
     """
 
     scheduler: str | None = None
@@ -46,28 +69,99 @@ class ClusterRequest:
     memory: str | None = None
     processes: bool = True
     security: Any = None
+    host: str | None = None
+    insecure: bool = False
+    tls_ca_file: str | None = None
+    tls_cert: str | None = None
+    tls_key: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.embedded and (self.host or self.insecure):
+            raise ClusterError(
+                "expected no host and no `insecure` with a scheduler that runs already, found them "
+                "given: they are for an embedded cluster; where that one listens, it was told"
+            )
+        self._check_files()
+        if not (self.loopback or self.encrypted or self.insecure):
+            raise ClusterError(
+                f"expected TLS files with the host {self.host}, found none: whoever reaches a Dask "
+                "scheduler can run any code as its user. Give --tls-ca-file, --tls-cert and "
+                "--tls-key, or leave --host away, or, where everybody on that network may do so, "
+                "say --insecure"
+            )
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the cluster is to be started, and to end with the work."""
+        return not (self.scheduler or self.scheduler_file)
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine's own processes can reach the embedded cluster."""
+        return is_loopback(self.host or LOOPBACK)
+
+    @property
+    def transport(self) -> Security | None:
+        """TLS as it was asked for: these files, or the ``security``; None leaves it to Dask."""
+        if self.tls_ca_file is None:
+            return cast("Security | None", self.security)
+        files = {"cert": self.tls_cert, "key": self.tls_key}
+        roles = {
+            f"tls_{role}_{kind}": path
+            for role in ("client", "scheduler", "worker")
+            for kind, path in files.items()
+        }
+        return Security(require_encryption=True, tls_ca_file=self.tls_ca_file, **roles)
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether a scheduler that is started here talks only to those with a certificate."""
+        transport = self.transport or Security()
+        return bool(transport.require_encryption and transport.tls_scheduler_cert)
+
+    def _check_files(self) -> None:
+        files = (self.tls_ca_file, self.tls_cert, self.tls_key)
+        if not any(files):
+            return
+        if self.security is not None or not (self.tls_ca_file and self.tls_cert):
+            raise ClusterError(
+                "expected an authority's file together with a certificate and its key, and no "
+                f"`security` beside them, found {files}: give --tls-ca-file, --tls-cert, --tls-key"
+            )
+        try:
+            (self.transport or Security()).get_connection_args("client")
+        except OSError as error:  # a file that is absent, or no certificate; ssl says not which
+            raise ClusterError(
+                f"expected PEM files of an authority, a certificate and its key, found {files} "
+                f"({error}): check each of them, for example with `openssl x509 -text -in FILE`"
+            ) from None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine's own processes reach what listens on ``host``.
+
+    A name other than localhost may be anybody's.
+
+    Examples
+    --------
+    >>> [is_loopback(host) for host in ("localhost", "127.0.0.2", "::1", "0.0.0.0", "::", "me")]
+    [True, True, True, False, False, False]
+    """
+    with suppress(ValueError):
+        return ip_address(host).is_loopback
+    return host == "localhost"
 
 
 @asynccontextmanager
 async def connect(request: ClusterRequest) -> AsyncIterator[Client]:
     """An asynchronous client of the cluster that was asked for; an embedded one ends with it."""
-    if request.scheduler or request.scheduler_file:
+    if not request.embedded:
         async with await _attached(request) as client:
             yield client
         return
     with dask.config.set(TRAINING_SETTINGS):
         async with (
-            LocalCluster(
-                n_workers=request.workers or dask.system.CPU_COUNT,
-                threads_per_worker=1,
-                processes=request.processes,
-                memory_limit=request.memory or "auto",
-                host="127.0.0.1",
-                protocol="tcp",
-                dashboard_address="127.0.0.1:0",
-                asynchronous=True,
-                silence_logs=logging.WARNING,
-            ) as cluster,
+            LocalCluster(asynchronous=True, **embedded_options(request)) as cluster,
             Client(cluster, asynchronous=True, set_as_default=False) as client,
         ):
             try:
@@ -76,6 +170,28 @@ async def connect(request: ClusterRequest) -> AsyncIterator[Client]:
                 if request.processes:
                     with suppress(OSError, TimeoutError):
                         await asyncio.wait_for(client.run(hush_worker), timeout=5)
+
+
+def embedded_options(request: ClusterRequest) -> dict[str, Any]:
+    """Arguments of the `LocalCluster` that was asked for.
+
+    Dashboards know neither TLS nor passwords, so they stay on loopback unless ``insecure``.
+    """
+    host = request.host or LOOPBACK
+    options = {
+        "n_workers": request.workers or dask.system.CPU_COUNT,
+        "threads_per_worker": 1,
+        "processes": request.processes,
+        "memory_limit": request.memory or "auto",
+        "host": host,
+        "protocol": "tls" if request.encrypted else "tcp",
+        "security": request.transport,
+        "dashboard_address": unparse_host_port(host if request.insecure else LOOPBACK, 0),
+        "silence_logs": logging.WARNING,
+    }
+    if not (request.loopback or request.insecure):
+        options["worker_dashboard_address"] = unparse_host_port(LOOPBACK, 0)
+    return options
 
 
 def hush_worker() -> None:
@@ -127,8 +243,8 @@ async def _attached(request: ClusterRequest) -> Client:
     """A client of a scheduler that is there already, and has workers."""
     options = {"address": request.scheduler, "scheduler_file": request.scheduler_file}
     named = {key: value for key, value in options.items() if value}
-    if request.security is not None:
-        named["security"] = request.security
+    if request.transport is not None:
+        named["security"] = request.transport
     where = request.scheduler or request.scheduler_file
     if request.scheduler_file and not Path(request.scheduler_file).is_file():
         raise ClusterError(
