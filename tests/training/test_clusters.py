@@ -4,11 +4,11 @@ import asyncio
 import json
 
 import pytest
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, Security
 
 from yfccdask.data.digests import digest
 from yfccdask.errors import ClusterError
-from yfccdask.training.clusters import ClusterRequest
+from yfccdask.training.clusters import ClusterRequest, embedded_options
 from yfccdask.training.start import train, with_client
 
 
@@ -93,3 +93,61 @@ def test_training_may_be_called_where_an_event_loop_runs(tiny_store, tiny_run, t
         )
     )
     assert digest(run) == digest(tiny_run)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.5", "fe80::1", "some-host"])
+def test_a_host_that_others_reach_is_refused_without_tls(host):
+    with pytest.raises(ClusterError, match="run any code as its user"):
+        ClusterRequest(host=host)
+    assert embedded_options(ClusterRequest(host=host, insecure=True))["host"] == host
+
+
+@pytest.mark.parametrize("host", [None, "localhost", "127.0.0.1", "127.1.2.3", "::1"])
+def test_loopback_needs_nothing(host):
+    options = embedded_options(ClusterRequest(host=host))
+    assert options["host"] == (host or "127.0.0.1")
+    assert options["protocol"] == "tcp"
+    assert options["dashboard_address"] == "127.0.0.1:0"
+
+
+def test_security_with_a_certificate_opens_a_host_but_no_dashboard():
+    files = {"tls_ca_file": "ca.pem", "tls_scheduler_cert": "cert.pem"}
+    security = Security(require_encryption=True, **files)
+    options = embedded_options(ClusterRequest(host="10.0.0.5", security=security))
+    assert (options["host"], options["protocol"]) == ("10.0.0.5", "tls")
+    assert options["dashboard_address"] == "127.0.0.1:0"
+    assert options["worker_dashboard_address"] == "127.0.0.1:0"
+
+
+def test_security_that_encrypts_nothing_opens_no_host():
+    with pytest.raises(ClusterError, match="run any code as its user"):
+        ClusterRequest(host="10.0.0.5", security=Security())
+
+
+def test_insecure_opens_the_dashboard_too():
+    options = embedded_options(ClusterRequest(host="::", insecure=True))
+    assert options["dashboard_address"] == "[::]:0"
+
+
+@pytest.mark.parametrize("kind", [{"scheduler": "tcp://a:1"}, {"scheduler_file": "a.json"}])
+@pytest.mark.parametrize("wish", [{"host": "127.0.0.1"}, {"insecure": True}])
+def test_a_cluster_that_runs_already_is_told_nothing_of_hosts(kind, wish):
+    assert not ClusterRequest(**kind).embedded
+    with pytest.raises(ClusterError, match="embedded cluster"):
+        ClusterRequest(**kind, **wish)
+
+
+def test_half_of_the_tls_files_are_refused():
+    with pytest.raises(ClusterError, match="together with"):
+        ClusterRequest(tls_ca_file="ca.pem")
+    with pytest.raises(ClusterError, match="together with"):
+        ClusterRequest(tls_cert="cert.pem", tls_key="key.pem")
+
+
+def test_tls_files_that_are_absent_or_no_certificates_are_refused(tmp_path):
+    nothing = tmp_path / "nothing.pem"
+    with pytest.raises(ClusterError, match=r"nothing\.pem"):
+        ClusterRequest(tls_ca_file=str(nothing), tls_cert=str(nothing))
+    nothing.write_text("no certificate")
+    with pytest.raises(ClusterError, match=r"nothing\.pem"):
+        ClusterRequest(tls_ca_file=str(nothing), tls_cert=str(nothing))

@@ -26,6 +26,7 @@ PACKAGES = (
     "msgpack",
 )
 ALIKE = ("yfccdask", "python", "dask", "distributed", "cloudpickle")
+UNREADABLE = (ImportError, AttributeError)  # raised by unpickling what is not installed
 NAMED = 3  # addresses spelled out in a message; of more it says how many
 
 Versions = dict[str, str]
@@ -112,24 +113,34 @@ async def scheduler_and_worker_versions(client: Client) -> tuple[Versions, dict[
     VersionMismatch
         Where yfccdask is not installed there, or is one that knows no such question.
     """
-    missing: dict[str, ImportError | AttributeError] = {}
+    missing: dict[str, Exception] = {}
     scheduler: Versions = {}
     try:
         scheduler = await client.run_on_scheduler(process_versions)
-    except (ImportError, AttributeError) as error:  # it could not even read the question
+    except UNREADABLE as error:
         missing["scheduler"] = error
     answers = await client.run(process_versions, on_error="return")
     for address, answer in answers.items():
-        if isinstance(answer, ImportError | AttributeError):
+        if _could_not_read(answer):
             missing[address] = answer
-        elif isinstance(answer, BaseException):
+        elif isinstance(answer, Exception):
             raise answer
     if missing:
         _refuse_missing(missing)
     return scheduler, answers
 
 
-def _refuse_missing(missing: dict[str, ImportError | AttributeError]) -> NoReturn:
+def _could_not_read(answer: object) -> bool:
+    """Whether a worker failed to unpickle what it was asked.
+
+    The scheduler hands such an error on as text, in a plain `Exception`.
+    """
+    names = tuple(error.__name__ for error in (*UNREADABLE, ModuleNotFoundError))
+    text = type(answer) is Exception and str(answer).startswith(names)
+    return text or isinstance(answer, UNREADABLE)
+
+
+def _refuse_missing(missing: dict[str, Exception]) -> NoReturn:
     own, places = _version("yfccdask"), place_names(missing)
     reasons = "; ".join(sorted({str(error) for error in missing.values()}))
     raise VersionMismatch(
