@@ -41,8 +41,24 @@ class DamagedCommit(RunError):
     """A commit whose files do not agree with its manifest."""
 
 
+class DiskFull(RunError):
+    """A disk, or a share of one, with no room for what a run has to write."""
+
+
+class RunHeld(RunError):
+    """A run that another process is training already."""
+
+
 class LostChunk(RunError):
     """A weight chunk whose worker is gone; the run can be resumed from its last commit."""
+
+    exit_code = 75
+
+
+class Stopped(RunError):
+    """A run that was told to stop, by a person or a signal; it can be resumed."""
+
+    exit_code = 75
 
 
 class Diverged(RunError):
@@ -51,6 +67,10 @@ class Diverged(RunError):
 
 class ClusterError(YfccdaskError):
     """A Dask cluster that cannot be reached, has no workers, or would be open to anybody."""
+
+
+class ClusterBusy(ClusterError):
+    """A cluster on which another run is in training."""
 
 
 class VersionMismatch(ClusterError):

@@ -1,44 +1,41 @@
 """Checkpoints: ``RUN/checkpoints/<number>/``, all or nothing, every byte digested.
 
-A commit is a new folder: one Zarr group per layer, whose arrays are chunked as the weights are, and
-``manifest.json`` with the state of the schedule and the SHA-256 of every file. It is written under
-a name that no reader looks at, flushed, renamed, and only then does ``RUN/LATEST`` name it.
+A commit is a folder: one Zarr group per layer, whose arrays are chunked as the weights are, the
+run's configuration and whitening, and ``manifest.json`` with the state of the schedule and the size
+and SHA-256 of every file. `commit_writing` makes one, `commit_reading` reads its arrays,
+`commit_checks` compares it with what was written. Nothing that is read is ever run.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import xarray as xr
-import zarr
-from zarr.codecs import BytesCodec, Crc32cCodec
 
-from yfccdask.data.durable import publish, sync_file, write_text
+from yfccdask.data.commit_checks import changed_files, load_manifest
 from yfccdask.errors import DamagedCommit, RunError
 from yfccdask.geometry import ChunkIndex, LayerGeometry, Layout
-from yfccdask.numerics.local_visits import State
 
-FORMAT, VERSION = "yfccdask-commit", 2
 UNIT_DIMENSIONS = ("grid_y", "grid_x", "unit", "input")
-Digests = dict[str, str]
 
 
 @dataclass(frozen=True)
 class Commit:
     """A whole, readable commit.
 
-    ``state`` is what the schedule knew: trained layers, data position, input scales.
+    ``state`` is what the schedule knew: trained layers, data position, input scales. ``written`` is
+    when, in seconds since the epoch; ``bytes`` are those of all files.
     """
 
     path: Path
     number: int
     state: dict[str, Any] = field(repr=False)
+    written: float
+    bytes: int
 
     @property
     def layers(self) -> int:
@@ -56,21 +53,13 @@ class Commit:
             raise RunError(
                 f"expected a layer from 1 to {self.layers} in {self.path}, found {number}"
             )
-        return xr.open_zarr(layer_path(self.path, number - 1), consolidated=False)
+        path = layer_path(self.path, number - 1)
+        return xr.open_zarr(path, consolidated=False, zarr_format=3)
 
 
 def layer_path(commit: Path, layer: int, copy: bool = False) -> Path:
     """The Zarr group of a layer (counted from 0), or of its copy that feeds the next one."""
     return commit / f"{'copy' if copy else 'layer'}-{layer + 1}.zarr"
-
-
-def begin_commit(checkpoints: Path, number: int) -> Path:
-    """An empty folder for a commit in the making; what a killed one left there is removed."""
-    partial = checkpoints / f".{number:08d}.partial"
-    if partial.exists():
-        shutil.rmtree(partial)
-    partial.mkdir(parents=True)
-    return partial
 
 
 def array_shapes(layer: LayerGeometry) -> dict[str, tuple[tuple[str, ...], tuple[int, ...]]]:
@@ -88,29 +77,6 @@ def array_shapes(layer: LayerGeometry) -> dict[str, tuple[tuple[str, ...], tuple
     return arrays
 
 
-def create_layer(path: Path, layout: Layout, dtype: Any) -> None:
-    """The empty arrays of a layer's group, chunked as its weights are."""
-    group = zarr.open_group(path, mode="w-", zarr_format=3)
-    group.attrs.update({"format": FORMAT, "format_version": VERSION})
-    chunk = {
-        "grid_y": layout.rows[0],
-        "grid_x": layout.columns[0],
-        "unit": layout.layer.units,
-        "input": layout.inputs[0],
-    }
-    for name, (dimensions, shape) in array_shapes(layout.layer).items():
-        group.create_array(
-            name,
-            shape=shape,
-            dtype=np.dtype(dtype).newbyteorder("<"),
-            chunks=tuple(chunk[part] for part in dimensions),
-            dimension_names=dimensions,
-            serializer=BytesCodec(endian="little"),
-            compressors=[Crc32cCodec()],
-            config={"write_empty_chunks": True},
-        )
-
-
 def chunk_slices(layout: Layout, index: ChunkIndex) -> dict[str, slice]:
     """Where a chunk lies along every dimension of a layer's arrays."""
     rows, columns = layout.positions(*index[:2]).slices
@@ -118,105 +84,129 @@ def chunk_slices(layout: Layout, index: ChunkIndex) -> dict[str, slice]:
     return {"grid_y": rows, "grid_x": columns, "unit": slice(None), "input": inputs}
 
 
-def write_chunk(path: Path, layout: Layout, index: ChunkIndex, state: State) -> Digests:
-    """Write one chunk into a layer's group (one writer per file), flushed; returns its digests."""
-    group, where = zarr.open_group(path, mode="r+"), chunk_slices(layout, index)
-    digests = {}
-    for name, (dimensions, _) in array_shapes(layout.layer).items():
-        if "input" not in dimensions and index[2] > 0:
-            continue  # every chunk of a dense layer carries alpha; the first one writes it
-        array: Any = group[name]
-        array = array.with_config({"write_empty_chunks": True})  # not kept on disk
-        array[tuple(where[part] for part in dimensions)] = getattr(state, name)
-        places = dict(zip(("grid_y", "grid_x", "input"), index, strict=True))
-        indices = [str(places.get(part, 0)) for part in dimensions]
-        file = path.joinpath(name, "c", *indices)
-        sync_file(file)
-        digests[file.relative_to(path.parent).as_posix()] = file_digest(file)
-    return digests
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def finish_commit(partial: Path, number: int, state: dict[str, Any], digests: Digests) -> Commit:
-    """Write the manifest, flush, give the commit its name, and point ``LATEST`` at it."""
-    for path in sorted(partial.rglob("zarr.json")):
-        digests[path.relative_to(partial).as_posix()] = file_digest(path)
-    manifest = {
-        "format": FORMAT,
-        "format_version": VERSION,
-        "number": number,
-        "state": state,
-        "files": dict(sorted(digests.items())),
-    }
-    text = json.dumps(manifest, indent=1)
-    write_text(partial / "manifest.json", text)
-    final = partial.with_name(f"{number:08d}")
-    publish(partial, final)
-    pointer = {"commit": final.name, "manifest_sha256": hashlib.sha256(text.encode()).hexdigest()}
-    write_text(final.parent.parent / "LATEST", json.dumps(pointer) + "\n")
-    return Commit(final, number, state)
-
-
-def open_commit(path: Path, manifest_sha256: str | None = None) -> Commit:
-    """Open a commit after checking that its manifest and all its files are there.
+def open_commit(path: Path) -> Commit:
+    """Open a commit: its small files have their digests, its chunks their sizes.
 
     Raises
     ------
     DamagedCommit
-        If the manifest is not the one that was written, or a file is missing.
+        If a file is gone or changed; it names the layer, the array and the chunk.
     """
-    try:
-        text = (path / "manifest.json").read_text(encoding="utf-8")
-        manifest = json.loads(text)
-    except (OSError, json.JSONDecodeError) as error:
-        raise DamagedCommit(f"{path}: expected a manifest, found {error}") from None
-    found = hashlib.sha256(text.encode()).hexdigest()
-    if manifest_sha256 not in (None, found):
-        raise DamagedCommit(
-            f"{path}: expected a manifest with SHA-256 {manifest_sha256}, found {found}"
-        )
-    if (manifest.get("format"), manifest.get("format_version")) != (FORMAT, VERSION):
-        raise DamagedCommit(
-            f"{path}: expected {FORMAT} version {VERSION}, found {manifest.get('format')!r} "
-            f"version {manifest.get('format_version')!r}: use the yfccdask that wrote it"
-        )
-    missing = [name for name in manifest["files"] if not (path / name).is_file()]
-    if missing:
-        raise DamagedCommit(f"{path}: expected {missing[0]} and found no such file")
-    return Commit(path, int(manifest["number"]), manifest["state"])
+    damages = changed_files(path)
+    if damages:
+        others = f" (and {len(damages) - 1} more)" if len(damages) > 1 else ""
+        raise DamagedCommit(f"{path}: {damages[0]}{others}")
+    return opened_commit(path)
+
+
+def opened_commit(path: Path) -> Commit:
+    """A commit, unchecked."""
+    manifest = load_manifest(path)
+    size = sum(file["bytes"] for file in manifest["files"].values())
+    return Commit(path, manifest["number"], manifest["state"], manifest["written"], size)
+
+
+def chunk_file(group: Path, name: str, index: Sequence[int]) -> Path:
+    """The file of an array's chunk."""
+    return group.joinpath(name, "c", *map(str, index))
+
+
+def commit_folder(checkpoints: Path, number: int) -> Path:
+    """Where a commit lies."""
+    return checkpoints / f"{number:08d}"
+
+
+def commit_numbers(checkpoints: Path) -> list[int]:
+    """The numbers of all commits, whole or damaged, the newest first."""
+    found = (int(path.name) for path in checkpoints.glob("*") if path.name.isdigit())
+    return sorted(found, reverse=True)
+
+
+def next_number(checkpoints: Path) -> int:
+    """A number that no commit has or had, higher than all, those set aside among them."""
+    found = (path.name[:8] for path in checkpoints.glob("*"))
+    return max((int(name) for name in found if name.isdigit()), default=0) + 1
+
+
+def recent_commits(run: Path) -> Iterator[Commit | DamagedCommit]:
+    """A run's commits, the newest first; the error of one that doesn't open in its place."""
+    for number in commit_numbers(run / "checkpoints"):
+        try:
+            yield open_commit(commit_folder(run / "checkpoints", number))
+        except DamagedCommit as error:
+            yield error
 
 
 def latest_commit(run: Path) -> Commit | None:
-    """The commit that ``RUN/LATEST`` names, or None before the first one."""
-    pointer = run / "LATEST"
-    if not pointer.exists():
-        return None
-    try:
-        named = json.loads(pointer.read_text(encoding="utf-8"))
-        path, digest = run / "checkpoints" / named["commit"], named["manifest_sha256"]
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise DamagedCommit(f"{pointer}: expected a commit's name and digest ({error})") from None
-    return open_commit(path, digest)
+    """The newest commit of a run, or None before the first one.
+
+    Raises
+    ------
+    DamagedCommit
+        If it doesn't open: an older one is never taken for it.
+    """
+    newest = next(recent_commits(run), None)
+    if isinstance(newest, DamagedCommit):
+        raise newest
+    return newest
 
 
-def read_state(path: Path, layer: LayerGeometry, where: dict[str, slice]) -> State:
-    """A part of a layer's group, whatever chunks it was written in."""
-    group = zarr.open_group(path, mode="r")
-    parts: dict[str, np.ndarray] = {}
-    for name, (dimensions, _) in array_shapes(layer).items():
-        array: Any = group[name]
-        parts[name] = np.ascontiguousarray(array[tuple(where[part] for part in dimensions)])
-    return State(**parts)
+def has_finished(run: Path) -> bool:
+    """Whether the newest commit that opens is of a run whose layers are all trained."""
+    whole = (commit for commit in recent_commits(run) if isinstance(commit, Commit))
+    newest = next(whole, None)
+    return newest is not None and newest.finished
+
+
+def pin_commit(checkpoints: Path, number: int) -> None:
+    """Keep a commit until it is unpinned, however old it becomes."""
+    _pin(checkpoints, number).touch()
+
+
+def unpin_commit(checkpoints: Path, number: int) -> None:
+    """Let a commit go as others do."""
+    _pin(checkpoints, number).unlink(missing_ok=True)
+
+
+def pinned_commits(checkpoints: Path) -> set[int]:
+    """The numbers of the commits that are kept for good."""
+    return {int(path.stem) for path in checkpoints.glob("*.pinned")}
+
+
+def _pin(checkpoints: Path, number: int) -> Path:
+    return checkpoints / f"{number:08d}.pinned"
 
 
 def prune_commits(checkpoints: Path, keep: int) -> list[int]:
-    """Remove all but the newest ``keep`` commits; returns the numbers of those removed."""
-    numbers = sorted(int(path.name) for path in checkpoints.iterdir() if path.name.isdigit())
-    for number in numbers[:-keep]:
-        shutil.rmtree(checkpoints / f"{number:08d}")
-    return numbers[:-keep]
+    """Remove commits older than the newest ``keep`` that open; returns their numbers.
+
+    Pinned ones stay, and so do damaged ones that are newer than the oldest one kept.
+    """
+    pinned, whole, gone = pinned_commits(checkpoints), 0, []
+    for number in commit_numbers(checkpoints):
+        folder = commit_folder(checkpoints, number)
+        if whole < keep:
+            whole += not changed_files(folder)
+        elif number not in pinned:
+            remove_commit(folder)
+            gone.append(number)
+    return gone
+
+
+def remove_commit(folder: Path) -> None:
+    """Remove a commit: first its name, so that what a kill leaves is nobody's."""
+    doomed = folder.with_name(f".{folder.name}.partial")
+    folder.rename(doomed)
+    shutil.rmtree(doomed, ignore_errors=True)
+
+
+def set_aside(folder: Path) -> Path:
+    """Give a damaged commit a name that no reader looks at; returns it."""
+    aside = folder.with_name(f"{folder.name}.damaged")
+    folder.rename(aside)
+    return aside
+
+
+def damaged_commits(checkpoints: Path) -> list[Path]:
+    """The commits that were set aside."""
+    return sorted(checkpoints.glob("*.damaged"))

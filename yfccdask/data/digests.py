@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import zarr
 
+from yfccdask.data.commit_reading import Region, chunk_regions, open_array, read_array
 from yfccdask.data.commits import Commit, array_shapes, layer_path
 from yfccdask.data.runs import Run, open_run
 from yfccdask.geometry import LayerGeometry, leaf_ranges
+
+Place = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -43,35 +44,47 @@ def digest(run: Run | str | Path, commit: Commit | None = None) -> RunDigest:
     ------
     RunError
         If the run has no commit yet.
+    DamagedCommit
+        Where a chunk isn't as it was written.
     """
     run = open_run(run)
     commit = commit or run.commit()
     arrays = {}
     for number, layer in enumerate(run.geometry.layers[: commit.layers]):
-        group = zarr.open_group(layer_path(commit.path, number), mode="r")
+        group = layer_path(commit.path, number)
         for name in array_shapes(layer):
-            arrays[f"layer-{number + 1}/{name}"] = _array_digest(group[name], layer)
+            arrays[f"layer-{number + 1}/{name}"] = _array_digest(group, name, layer)
     text = "\n".join(f"{name} {value}" for name, value in arrays.items())
     return RunDigest(commit.number, arrays, hashlib.sha256(text.encode()).hexdigest())
 
 
-def _array_digest(array: Any, layer: LayerGeometry) -> str:
-    whole = hashlib.sha256()
-    for i in range(layer.grid[0]):
-        for j in range(layer.grid[1]):
-            whole.update(_position_digest(array, layer, i, j))
-    return whole.hexdigest()
+def _array_digest(group: Path, name: str, layer: LayerGeometry) -> str:
+    """Of the digests of all positions in order; every chunk is read once."""
+    array, parts = open_array(group, name), {}
+    for region in chunk_regions(array):
+        parts |= _part_digests(read_array(group, name, region), region, layer)
+    ordered = b"".join(parts[place] for place in sorted(parts))
+    by_leaves = layer.dense and array.ndim > 2
+    return _sha256(_sha256(ordered) if by_leaves else ordered).hex()
 
 
-def _position_digest(array: Any, layer: LayerGeometry, i: int, j: int) -> bytes:
-    if not layer.dense or array.ndim == 2:
-        return _sha256(array[i, j])
-    whole = hashlib.sha256()
-    for start, stop in leaf_ranges(layer.inputs, layer.leaf):
-        whole.update(_sha256(array[(i, j, ..., slice(start, stop))]))
-    return whole.digest()
+def _part_digests(values: np.ndarray, region: Region, layer: LayerGeometry) -> dict[Place, bytes]:
+    """Of a region's positions (grid_y, grid_x, 0), or of a dense one's leaves (0, 0, input)."""
+    if layer.dense and values.ndim > 2:
+        first, last = region[-1].start, region[-1].stop
+        leaves = [leaf for leaf in leaf_ranges(layer.inputs, layer.leaf) if first <= leaf[0] < last]
+        parts = {(0, 0, a): values[0, 0, ..., a - first : b - first] for a, b in leaves}
+    else:
+        top, left = region[0].start, region[1].start
+        places = np.ndindex(values.shape[:2])
+        parts = {(top + i, left + j, 0): values[i, j] for i, j in places}
+    return {place: _sha256(_little_endian(part)) for place, part in parts.items()}
 
 
-def _sha256(values: Any) -> bytes:
+def _little_endian(values: np.ndarray) -> bytes:
     values = np.ascontiguousarray(values)
-    return hashlib.sha256(values.astype(values.dtype.newbyteorder("<")).tobytes()).digest()
+    return values.astype(values.dtype.newbyteorder("<")).tobytes()
+
+
+def _sha256(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()

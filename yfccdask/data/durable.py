@@ -1,9 +1,17 @@
-"""Files that are there whole or not at all: fsync, rename, fsync of the folder."""
+"""Files that are there whole or not at all (fsync, rename, fsync of the folder); full disks."""
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from yfccdask.errors import DiskFull, RunError
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 def sync_folder(folder: Path) -> None:
@@ -45,3 +53,30 @@ def publish(partial: Path, final: Path) -> None:
     sync_tree(partial)
     partial.rename(final)
     sync_folder(final.parent)
+
+
+@contextmanager
+def writing(path: Path, size: int | None = None) -> Iterator[None]:
+    """Around what writes ``size`` bytes of a run at ``path``: an OSError becomes one with advice.
+
+    Raises
+    ------
+    DiskFull
+        If the disk, or one's share of it, has no room.
+    RunError
+        If it can't be written for another reason.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise _write_error(path, size, error) from None
+
+
+def _write_error(path: Path, size: int | None, error: OSError) -> RunError:
+    amount = "files" if size is None else f"{size:,} bytes"
+    text = f"{path}: expected to write {amount}, found {error.strerror or error}"
+    if error.errno not in NO_ROOM:
+        return RunError(f"{text}: put that right, then `yfccdask resume RUN`")
+    where = next(folder for folder in path.absolute().parents if folder.exists())
+    free = shutil.disk_usage(where).free
+    return DiskFull(f"{text}, {free:,} bytes free: make room, then `yfccdask resume RUN`")

@@ -16,7 +16,7 @@ import zarr
 
 from yfccdask.config import Config, config_to_yaml, network_geometry, parse_config
 from yfccdask.data.commits import Commit, latest_commit
-from yfccdask.data.durable import publish
+from yfccdask.data.durable import publish, writing
 from yfccdask.data.events import Event, append_event, read_events, without_replayed
 from yfccdask.errors import RunError
 from yfccdask.geometry import NetworkGeometry
@@ -80,12 +80,12 @@ class Run:
     def save_whitening(self, whitening: np.ndarray) -> None:
         """Store the whitening filter, whole or not at all."""
         partial = self.path / ".whitening.partial"
-        if partial.exists():
-            shutil.rmtree(partial)
-        group = zarr.open_group(partial, mode="w", zarr_format=3)
         names = ("y", "x", "channel_in", "channel_out")
-        group.create_array("filter", data=whitening, dimension_names=names)
-        publish(partial, self.path / "whitening.zarr")
+        with writing(partial, whitening.nbytes):
+            shutil.rmtree(partial, ignore_errors=True)
+            group = zarr.open_group(partial, mode="w", zarr_format=3)
+            group.create_array("filter", data=whitening, dimension_names=names)
+            publish(partial, self.path / "whitening.zarr")
 
     def curves(self, layer: int) -> xr.Dataset:
         """A layer's objective (counted from 1) against its mini-batches.
@@ -128,17 +128,19 @@ def create_run(path: str | Path, config: Config, provenance: dict[str, Any]) -> 
     ------
     RunError
         If the folder exists already: a run is never trained into another.
+    DiskFull, RunError
+        If it can't be written.
     """
     path = refuse_existing(path)
     partial = path.with_name(f".{path.name}.partial")
-    if partial.exists():
-        shutil.rmtree(partial)
-    (partial / "checkpoints").mkdir(parents=True)
-    (partial / "analysis").mkdir()
     provenance = {"format": FORMAT, "format_version": VERSION, **provenance}
     text = config_to_yaml(config) + yaml.safe_dump({"provenance": provenance}, sort_keys=False)
-    (partial / "config.yaml").write_text(text, encoding="utf-8")
-    publish(partial, path)
+    with writing(partial, len(text)):
+        shutil.rmtree(partial, ignore_errors=True)
+        (partial / "checkpoints").mkdir(parents=True)
+        (partial / "analysis").mkdir()
+        (partial / "config.yaml").write_text(text, encoding="utf-8")
+        publish(partial, path)
     return Run(path, config, provenance)
 
 
@@ -148,7 +150,8 @@ def refuse_existing(path: str | Path) -> Path:
     if path.exists():
         found = "a run" if (path / "config.yaml").is_file() else "something else"
         raise RunError(
-            f"{path}: expected no such folder, found {found}: name another --run, or remove it"
+            f"{path}: expected no such folder, found {found}: name another --run; "
+            f"`yfccdask resume {path}` goes on with a run"
         )
     return path
 

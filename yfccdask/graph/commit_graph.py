@@ -9,7 +9,9 @@ import dask.array as da
 import numpy as np
 from dask._task_spec import Task, TaskRef
 
-from yfccdask.data.commits import chunk_slices, read_state, write_chunk
+from yfccdask.data.commit_reading import read_state
+from yfccdask.data.commit_writing import write_chunk
+from yfccdask.data.commits import chunk_slices
 from yfccdask.geometry import ChunkIndex, Layout
 from yfccdask.graph.pieces import Owners, array_from_tasks
 from yfccdask.graph.state_chunks import (
@@ -28,7 +30,7 @@ def written_chunks(name: str, states: StateChunks, group: Path) -> da.Array:
     Returns
     -------
     dask array (chunk,) of object
-        Each chunk's files' digests, as `yfccdask.data.commits.write_chunk` gives them.
+        Each chunk's files' digests, as `yfccdask.data.commit_writing.write_chunk` gives them.
     """
     layout, tasks = states.layout, {}
     for position, index in enumerate(layout.indices()):
