@@ -18,7 +18,7 @@ ROOMS = [
     {"data"},
     {"graph"},
     {"training"},
-    {"analysis", "dashboard", "cli"},
+    {"analysis", "dashboard", "cli", "preload"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
 FORBIDDEN = {

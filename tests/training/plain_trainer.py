@@ -10,7 +10,7 @@ from tests.numerics import naive
 from yfccdask.config import LocalLayer, network_geometry
 from yfccdask.numerics.contrast import ContrastWindow
 from yfccdask.numerics.counter_random import initial_weights
-from yfccdask.training.schedule import layer_visits, objective_of, rates_of
+from yfccdask.training.pipeline.visits import layer_visits, objective_of, rates_of
 
 
 def whitened(config, images, filter_):

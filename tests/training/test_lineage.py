@@ -8,9 +8,10 @@ from yfccdask.config import load_config, network_geometry
 from yfccdask.data import open_store, write_store
 from yfccdask.data.digests import digest
 from yfccdask.geometry import layer_layout
-from yfccdask.training import loop
 from yfccdask.training.inputs import Inputs
+from yfccdask.training.pipeline import state_machine
 from yfccdask.training.start import train
+from yfccdask.training.submission import Submission
 
 
 @pytest.fixture(scope="module")
@@ -36,12 +37,12 @@ def followed(cluster, store, run, config):
 
 def test_the_tasks_that_are_remembered_stay_flat(cluster, tiny_store, tmp_path, monkeypatch):
     config = load_config("tiny", ["layers.0.passes=15", "preprocessing.whitening=null"])
-    monkeypatch.setattr(loop, "SETTLE_EVERY", 4)
+    monkeypatch.setattr(state_machine, "SETTLE_EVERY", 4)
     run, counts = followed(cluster, tiny_store, tmp_path / "flat", config)
     early, late = counts[10:30], counts[-20:]
     assert max(tasks for tasks, _ in late) < 1.5 * max(tasks for tasks, _ in early)
     assert max(tasks for _, tasks in late) < 1.5 * max(tasks for _, tasks in early)
-    monkeypatch.setattr(loop, "SETTLE_EVERY", 1000)
+    monkeypatch.setattr(state_machine, "SETTLE_EVERY", 1000)
     other, growing = followed(cluster, tiny_store, tmp_path / "growing", config)
     assert growing[-1][0] > 3 * max(tasks for tasks, _ in late)
     assert digest(other) == digest(run)
@@ -50,7 +51,7 @@ def test_the_tasks_that_are_remembered_stay_flat(cluster, tiny_store, tmp_path, 
 def test_chunks_stay_with_their_owners(cluster, tiny_store, tmp_path, monkeypatch):
     seen = []
 
-    async def watched(self, tick, original=loop.Trainer.rekey):
+    async def watched(self, tick, original=Submission.rekey):
         await original(self, tick)
         for layer, states in self.network.states.items():
             held = await self.client.who_has(states)
@@ -58,8 +59,8 @@ def test_chunks_stay_with_their_owners(cluster, tiny_store, tmp_path, monkeypatc
             seen.append({key[1:]: places[0] for key, places in held.items()})
             assert seen[-1] == self.owners[layer]
 
-    monkeypatch.setattr(loop.Trainer, "rekey", watched)
-    monkeypatch.setattr(loop, "SETTLE_EVERY", 2)
+    monkeypatch.setattr(Submission, "rekey", watched)
+    monkeypatch.setattr(state_machine, "SETTLE_EVERY", 2)
     followed(cluster, tiny_store, tmp_path / "run", load_config("tiny"))
     assert len(seen) > 5
     assert len({place for places in seen for place in places.values()}) == 3

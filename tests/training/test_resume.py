@@ -4,6 +4,7 @@ import os
 import signal
 
 import numpy as np
+import psutil
 import pytest
 import yaml
 
@@ -11,13 +12,15 @@ from tests.conftest import THREADS
 from yfccdask.config import load_config
 from yfccdask.data import write_store
 from yfccdask.data.digests import digest
+from yfccdask.data.events import read_events
 from yfccdask.data.runs import open_run
 from yfccdask.errors import LostChunk, RunError, StoreError
-from yfccdask.training import loop
 from yfccdask.training.clusters import ClusterRequest
 from yfccdask.training.start import resume, train
 
 OTHERS = ClusterRequest(workers=3, processes=False)
+NO_GRACE = "checkpoints.grace=0"
+EVERY_TWO = ["checkpoints.every_blocks=2", "checkpoints.most_share=null"]
 STAGGERED = ["pipeline.start=after_blocks", "pipeline.after_blocks=3", "pipeline.sync_every=3"]
 MODES = {
     "sequential": [],
@@ -45,24 +48,46 @@ def stopped_run(config, store, path, tick):
     return open_run(path)
 
 
-@pytest.mark.parametrize("tick", [1, 6])
-@pytest.mark.parametrize("mode", MODES)
-def test_a_stopped_run_goes_on_to_the_same_bits(tiny_store, tmp_path, mode, tick):
-    config = load_config("tiny", [*MODES[mode], "checkpoints.every_blocks=2"])
-    whole = train(config, tiny_store, tmp_path / "whole", cluster=THREADS)
-    stopped = stopped_run(config, tiny_store, tmp_path / "stopped", tick)
-    events = []
-    resumed = resume(stopped, cluster=OTHERS, on_event=events.append)
+def trained_again(run):
+    """How many blocks were trained more than once, because a session was cut off."""
+    blocks = [e for e in read_events(run.path / "events.jsonl") if e["event"] == "block"]
+    return len(blocks) - len({(event["layer"], event["tick"]) for event in blocks})
+
+
+def assert_same(resumed, whole):
     assert digest(resumed).arrays == digest(whole).arrays
     for layer in (1, 2, 3):
         terms = ["reconstruction", "sparsity"]
         assert resumed.curves(layer)[terms].equals(whole.curves(layer)[terms])
+
+
+@pytest.mark.parametrize("tick", [1, 6])
+@pytest.mark.parametrize("mode", MODES)
+def test_a_run_that_was_cut_off_goes_on_to_the_same_bits(tiny_store, tmp_path, mode, tick):
+    config = load_config("tiny", [*MODES[mode], *EVERY_TWO, NO_GRACE])
+    whole = train(config, tiny_store, tmp_path / "whole", cluster=THREADS)
+    stopped = stopped_run(config, tiny_store, tmp_path / "stopped", tick)
+    events = []
+    resumed = resume(stopped, cluster=OTHERS, on_event=events.append)
+    assert_same(resumed, whole)
     began = next(event for event in events if event["event"] in ("start", "resume"))
-    assert began.get("tick", 0) == tick // 2 * 2
+    assert began.get("tick", 0) >= tick // 2 * 2
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_run_that_is_told_to_stop_commits_and_trains_nothing_twice(tiny_store, tmp_path, mode):
+    config = load_config("tiny", MODES[mode])
+    whole = train(config, tiny_store, tmp_path / "whole", cluster=THREADS)
+    stopped = stopped_run(config, tiny_store, tmp_path / "stopped", 5)
+    assert stopped.events()[-1]["reason"] == "stopped"
+    assert not stopped.commit().finished
+    resumed = resume(stopped, cluster=OTHERS)
+    assert_same(resumed, whole)
+    assert trained_again(resumed) == 0
 
 
 def test_a_second_stop_is_no_different(tiny_store, tiny_run, tmp_path):
-    config = load_config("tiny", ["checkpoints.every_blocks=2"])
+    config = load_config("tiny", [*EVERY_TWO, NO_GRACE])
     run = stopped_run(config, tiny_store, tmp_path / "run", 5)
     with pytest.raises(Stopped):
         resume(run, cluster=OTHERS, on_event=stop_at(9))
@@ -70,7 +95,9 @@ def test_a_second_stop_is_no_different(tiny_store, tiny_run, tmp_path):
 
 
 def test_only_the_newest_commits_are_kept(tiny_store, tmp_path):
-    config = load_config("tiny", ["checkpoints.every_blocks=1", "checkpoints.keep=2"])
+    config = load_config(
+        "tiny", ["checkpoints.every_blocks=1", "checkpoints.most_share=null", "checkpoints.keep=2"]
+    )
     run = train(config, tiny_store, tmp_path / "run", cluster=THREADS)
     kept = sorted(path.name for path in run.checkpoints.iterdir())
     assert len(kept) == 2
@@ -110,21 +137,40 @@ def test_a_resume_elsewhere_warns(tiny_store, tmp_path):
     assert len(texts) == 2
 
 
-def test_a_lost_worker_ends_the_session_and_a_resume_repairs_it(
-    tiny_store, tiny_run, tmp_path, monkeypatch
-):
-    killed = []
+def killing(tick, killed):
+    """Follow a run, and kill one of its workers at a tick."""
 
-    async def kill(self, tick, submitted, original=loop.Trainer.record):
-        await original(self, tick, submitted)
-        if tick.number == 3 and not killed:
-            pids = await self.client.run(os.getpid)
-            killed.append(pids.popitem()[1])
+    def follow(event):
+        if event["event"] == "block" and event["tick"] == tick and not killed:
+            killed.append(worker_processes()[0])
             os.kill(killed[0], signal.SIGKILL)
 
-    monkeypatch.setattr(loop.Trainer, "record", kill)
-    config = load_config("tiny", ["checkpoints.every_blocks=2", "engine.chunk=[1, 2]"])
-    with pytest.raises(LostChunk, match="yfccdask resume"):
-        train(config, tiny_store, tmp_path / "run", cluster=ClusterRequest(workers=2))
+    return follow
+
+
+def worker_processes():
+    """The process ids of the embedded workers below this process."""
+    below = psutil.Process().children(recursive=True)
+    return [process.pid for process in below if "spawn_main" in " ".join(process.cmdline())]
+
+
+TWO = ClusterRequest(workers=2)
+COMMITTING = [*EVERY_TWO, "engine.chunk=[1, 2]"]
+
+
+def test_a_run_that_loses_a_worker_goes_on_by_itself(tiny_store, tiny_run, tmp_path):
+    killed, config = [], load_config("tiny", COMMITTING)
+    run = train(config, tiny_store, tmp_path / "run", cluster=TWO, on_event=killing(3, killed))
     assert killed
+    assert "gone" in run.events("lost")[0]["text"]
+    assert digest(run).arrays == digest(tiny_run).arrays
+
+
+def test_a_run_without_attempts_ends_resumable_with_the_first_loss(tiny_store, tiny_run, tmp_path):
+    killed, config = [], load_config("tiny", [*COMMITTING, "recovery.attempts=0"])
+    with pytest.raises(LostChunk, match="yfccdask resume") as caught:
+        train(config, tiny_store, tmp_path / "run", cluster=TWO, on_event=killing(3, killed))
+    assert killed
+    assert caught.value.exit_code == 75
+    assert open_run(tmp_path / "run").events()[-1]["error"] == "LostChunk"
     assert digest(resume(tmp_path / "run", cluster=THREADS)).arrays == digest(tiny_run).arrays

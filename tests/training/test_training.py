@@ -11,7 +11,7 @@ from yfccdask.data import open_store, write_store
 from yfccdask.data.digests import digest
 from yfccdask.data.runs import open_run
 from yfccdask.errors import DamagedCommit, Diverged, PlanRefused, RunError, StoreError
-from yfccdask.training import start
+from yfccdask.training import session
 from yfccdask.training.clusters import ClusterRequest
 from yfccdask.training.start import train
 
@@ -91,7 +91,7 @@ def test_the_digest_is_the_same_wherever_chunks_lie(
     def scattered(plan, addresses):
         return [{index: str(rng.choice(addresses)) for index in owners} for owners in plan.owners]
 
-    monkeypatch.setattr(start, "at_addresses", scattered)
+    monkeypatch.setattr(session, "at_addresses", scattered)
     config = load_config("tiny", ["engine.chunk=[2, 2]", "engine.chunk_leaves=1"])
     other = train(config, tiny_store, tmp_path / "run", cluster=SEVEN)
     assert digest(other) == digest(tiny_run)
@@ -130,7 +130,9 @@ def test_a_divergence_stops_the_run_and_says_what_to_do(tiny_store, tmp_path):
     with pytest.raises(Diverged, match=r"layer 1, pass 0, block \d.*layers\.0\.rate"):
         train(config, tiny_store, tmp_path / "run", cluster=THREADS)
     run = open_run(tmp_path / "run")
-    assert run.events()[-1]["event"] == "diverged"
+    diverged, end = run.events()[-2:]
+    assert diverged["event"] == "diverged"
+    assert (end["reason"], end["error"]) == ("failed", "Diverged")
     with pytest.raises(RunError, match="at least one commit"):
         run.commit()
 
@@ -143,7 +145,7 @@ def test_a_divergence_at_the_last_mini_batch_is_found(tiny_store, tmp_path, rate
     config = load_config("tiny", [*small, "layers.0.passes=1"])
     with pytest.raises(Diverged, match="layer 1, at its last mini-batch"):
         train(config, store, tmp_path / "run", cluster=THREADS)
-    assert open_run(tmp_path / "run").events()[-1]["event"] == "diverged"
+    assert open_run(tmp_path / "run").events()[-2]["event"] == "diverged"
 
 
 @pytest.mark.parametrize("chunk", ["[1, 1]", "[2, 3]"])
@@ -182,7 +184,7 @@ def test_a_damaged_commit_is_named(tiny_store, tmp_path):
     flipped = bytearray(kept)
     flipped[100] ^= 1
     missing.write_bytes(bytes(flipped))
-    with pytest.raises(ValueError, match="checksum"):
+    with pytest.raises(DamagedCommit, match=r"layer 1, weights, chunk \(0, 0, 0, 0\).*checksum"):
         digest(run)
     missing.unlink()
     with pytest.raises(DamagedCommit, match="weights"):

@@ -170,10 +170,18 @@ class Engine(Section):
 class Pipeline(Section):
     """When a layer starts on the data, and which copy of the layers below its blocks see."""
 
-    start: Literal["finished", "after_blocks"] = "finished"
-    """A layer's start: when the one below has finished, or staggered after some of its blocks."""
+    start: Literal["finished", "after_blocks", "plateau"] = "finished"
+    """A layer's start: when the one below has finished, after some of its blocks, or when its
+    objective is level."""
     after_blocks: Positive = 1000
     """Blocks that the layer below has trained on when a staggered layer starts (paper: 1000)."""
+    plateau_window: Positive = 200
+    """Blocks over which the objective is averaged: one window is compared with the one before."""
+    plateau_improvement: PositiveReal = 0.01
+    """Relative improvement from window to window below which an objective counts as level."""
+    plateau_lag: Positive = 8
+    """Ticks between the last block that the decision looks at and the tick that it is made for; at
+    least engine.blocks_in_flight, so that timing can't change it."""
     sync_every: Positive = 1
     """Blocks after which the copy of a layer that feeds the next one is renewed."""
 
@@ -182,9 +190,32 @@ class Checkpoints(Section):
     """How often a run is committed to disk."""
 
     every_blocks: Positive | None = None
-    """Ticks of the pipeline between commits; null commits only where a layer has finished."""
+    """Ticks of the pipeline between commits; null leaves it to every_seconds."""
+    every_seconds: PositiveReal | None = 600.0
+    """Seconds between commits; null leaves it to every_blocks. A commit follows in any case where a
+    layer has finished."""
+    most_share: Annotated[float, Field(gt=0, le=1)] | None = 0.035
+    """Share of the time that commits may cost: one that is due waits until it is worth the last
+    one's cost; null never waits."""
     keep: Positive = 2
-    """Commits that are kept; older ones go once a newer one is whole."""
+    """Commits that are kept, beside the pinned ones; older ones go once a newer one is whole."""
+    pin_layers: bool = False
+    """Whether commits at which a layer has finished are pinned: kept until they are unpinned."""
+    grace: NonNegative = 30.0
+    """Seconds in which a run that is told to stop commits; what isn't done by then is trained
+    again on resume."""
+
+
+class Recovery(Section):
+    """What a run does by itself when a worker is lost: it goes on from its last commit."""
+
+    attempts: Annotated[int, Field(ge=0)] = 3
+    """Times in a row, without a new commit between them, before the run is given up."""
+    wait: NonNegative = 60.0
+    """Seconds to wait for as many workers as there were, before those that are there go on."""
+    patience: PositiveReal | None = None
+    """Seconds without a finished block after which busy workers count as hung and are restarted;
+    null for 10 times the longest block that was seen or planned, and at least 300."""
 
 
 class Config(Section):
@@ -203,4 +234,15 @@ class Config(Section):
     """The layers, from the image upwards."""
     pipeline: Pipeline = Pipeline()
     checkpoints: Checkpoints = Checkpoints()
+    recovery: Recovery = Recovery()
     engine: Engine = Engine()
+
+    @model_validator(mode="after")
+    def _decided_from_what_is_known(self) -> Config:
+        lag, ahead = self.pipeline.plateau_lag, self.engine.blocks_in_flight
+        if self.pipeline.start == "plateau" and lag < ahead:
+            raise ValueError(
+                f"expected pipeline.plateau_lag of at least engine.blocks_in_flight, found {lag} "
+                f"and {ahead}: a start would depend on timing"
+            )
+        return self

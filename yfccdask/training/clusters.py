@@ -153,10 +153,13 @@ def is_loopback(host: str) -> bool:
 
 
 @asynccontextmanager
-async def connect(request: ClusterRequest) -> AsyncIterator[Client]:
-    """An asynchronous client of the cluster that was asked for; an embedded one ends with it."""
+async def connect(request: ClusterRequest, workers: bool = True) -> AsyncIterator[Client]:
+    """An asynchronous client of the cluster that was asked for; an embedded one ends with it.
+
+    ``workers`` says that one which runs already must have workers.
+    """
     if not request.embedded:
-        async with await _attached(request) as client:
+        async with await _attached(request, workers) as client:
             yield client
         return
     with dask.config.set(TRAINING_SETTINGS):
@@ -239,8 +242,8 @@ async def computed(client: Client, *collections: Any) -> None:
             await future
 
 
-async def _attached(request: ClusterRequest) -> Client:
-    """A client of a scheduler that is there already, and has workers."""
+async def _attached(request: ClusterRequest, workers: bool) -> Client:
+    """A client of a scheduler that is there already, and has ``workers``."""
     options = {"address": request.scheduler, "scheduler_file": request.scheduler_file}
     named = {key: value for key, value in options.items() if value}
     if request.transport is not None:
@@ -251,13 +254,18 @@ async def _attached(request: ClusterRequest) -> Client:
             f"expected the file that a Dask scheduler wrote at {where}, found none: is it running?"
         )
     try:
-        client = await Client(asynchronous=True, set_as_default=False, timeout="20s", **named)
+        client = Client(asynchronous=True, set_as_default=False, timeout="20s", **named)
+        try:
+            await client
+        except BaseException:
+            await client.close()
+            raise
     except (OSError, ValueError) as error:
         raise ClusterError(
             f"expected a Dask scheduler at {where}, found none ({error}): is it running, and can "
             "this machine reach it?"
         ) from None
-    if not (await client.scheduler.identity())["workers"]:
+    if workers and not (await client.scheduler.identity())["workers"]:
         await client.close()
         raise ClusterError(f"expected workers at {where}, found none: start `dask worker` first")
     return client

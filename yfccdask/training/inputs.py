@@ -22,7 +22,7 @@ from yfccdask.graph.pieces import Owners, array_from_tasks, field_layout, pinned
 from yfccdask.graph.whitening_graph import fitted_filter, patch_moment
 from yfccdask.numerics.contrast import ContrastWindow
 from yfccdask.training.clusters import compute_chunks, started
-from yfccdask.training.schedule import block_order
+from yfccdask.training.pipeline.visits import block_order
 
 WHITENING_BLOCKS = 8  # blocks that the whitening's patches are sampled from, at most
 

@@ -1,17 +1,15 @@
-"""The training loop: one coroutine over an asynchronous client, tick after tick.
+"""The training loop: one coroutine over an asynchronous client that does as the pipeline says.
 
-States are rebound to the next visit's as soon as it is submitted, so the cluster holds one copy of
-the weights and the chunks in flight; the costs come back later and are recorded in order. Every few
-ticks the run settles: what is under way is waited for, chunks get new keys that remember nothing,
-and where one is due, a commit is written.
+The pipeline (`yfccdask.training.pipeline`) is told what has happened and answers with what to do;
+here its instructions are carried out: ticks are submitted, their costs recorded in order, and where
+nothing is under way the run settles: chunks get new keys that remember nothing, and where one is
+due, a commit is written.
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,30 +27,30 @@ from yfccdask.data.events import Event
 from yfccdask.data.runs import Run
 from yfccdask.errors import Diverged, LostChunk
 from yfccdask.geometry import ChunkIndex, Layout
-from yfccdask.graph import Forward, StateChunks, initial_chunks, train_block
-from yfccdask.graph.network_graph import field_deviation
-from yfccdask.graph.rekeying import held_chunks
-from yfccdask.graph.state_chunks import Scratch
-from yfccdask.training.clusters import compute_chunks, computed, gather_chunks, started
+from yfccdask.training.clusters import gather_chunks
 from yfccdask.training.committing import Network, read_commit, write_commit
-from yfccdask.training.errands import Errands
 from yfccdask.training.inputs import Inputs, prepared_whitening, session_token
-from yfccdask.training.schedule import (
+from yfccdask.training.pipeline.messages import (
+    Begun,
+    End,
+    Hold,
+    Instruction,
+    Recover,
+    Settle,
+    Settled,
     Tick,
-    Visit,
-    layer_starts,
-    number_of_ticks,
-    objective_of,
-    rates_of,
-    ticks,
-    visit_numbers,
+    TickDone,
+    Wish,
+    Wished,
+    WorkerLost,
 )
-from yfccdask.training.staging import StagedFields
+from yfccdask.training.pipeline.messages import Event as PipelineEvent
+from yfccdask.training.pipeline.state_machine import Progress, StateMachine
+from yfccdask.training.pipeline.visits import Visit
+from yfccdask.training.submission import Costs, Submission, divergence
+from yfccdask.training.watching import HungWorkers, Patience, lost_worker
 
-SETTLE_EVERY = 16  # ticks after which chunks get new keys
-WATCH_SECONDS = 2.0  # between looks at whether all workers are there
 OnEvent = Callable[[Event], None]
-Costs = list[tuple[Visit, da.Array]]
 
 
 @dataclass
@@ -60,7 +58,8 @@ class Trainer:
     """One session of training: what it needs, and how far it is.
 
     ``layouts`` cut the layers; ``owners`` are the addresses of the workers that hold each layer's
-    chunks. A session that goes on from a commit is given its ``network`` and number.
+    chunks. A session that goes on from a commit is given it by `go_on_from`. ``tick_seconds`` is
+    what the plan says of a tick; ``commits`` is the number of the last commit.
     """
 
     client: Client
@@ -70,28 +69,23 @@ class Trainer:
     owners: list[dict[ChunkIndex, str]]
     on_event: OnEvent = lambda event: None
     token: str = field(default_factory=session_token)
-    network: Network = field(default_factory=Network)
+    tick_seconds: float = 0.0
     commits: int = 0
-    versions: dict[int, list[str]] = field(default_factory=dict)
+    resumed_from: int | None = None
 
     def __post_init__(self) -> None:
-        self.staged = StagedFields(self.client, self.config.engine.stage_fields, self.scratch)
-        holders = {address for owners in self.owners for address in owners.values()}
-        self.errands = Errands(self.client, self.scratch, sorted(holders))
+        self.network = Network()
+        self.inbox: asyncio.Queue[PipelineEvent] = asyncio.Queue()
+        self.recording: asyncio.Queue[tuple[Tick, Costs]] = asyncio.Queue()
+        self.machine = StateMachine(self.config, self.block_images)
+        self.patience = Patience(self.config.recovery.patience, self.tick_seconds)
         self.began: dict[int, float] = {}
+        where = (self.layouts, self.owners, self.token)
+        self.submission = Submission(self.client, self.config, *where, self.network, self.log)
 
     @property
     def config(self) -> Config:
         return self.run.config
-
-    @property
-    def scratch(self) -> Scratch:
-        return Scratch(self.config.engine.scratch, self.token)
-
-    @property
-    def weights_scratch(self) -> Scratch | None:
-        """Where weights are put between visits; None keeps them in memory."""
-        return self.scratch if self.config.engine.weights == "disk" else None
 
     @property
     def block_images(self) -> list[int]:
@@ -101,66 +95,116 @@ class Trainer:
         """Record an event and pass it on to whoever follows."""
         self.on_event(self.run.log(kind, **fields))
 
-    def go_on_from(self, commit: Commit | None) -> None:
-        """Put a commit's network on the workers; without one, start at the first tick."""
-        if commit is not None:
-            where = (self.layouts, self.owners, self.weights_scratch, self.token)
-            self.network = read_commit(self.client, commit, self.config, *where)
-            self.commits = commit.number
+    def wish(self, what: Wish) -> None:
+        """A person, or a signal, wants something of this session."""
+        self.inbox.put_nowait(Wished(what, time.monotonic()))
 
-    async def train(self) -> None:
-        """Train from the next tick to the end of the schedule.
+    async def go_on_from(self, commit: Commit) -> None:
+        """Put a commit's network on the workers.
+
+        Raises
+        ------
+        DamagedCommit
+            If a chunk can't be read.
+        """
+        where = (self.layouts, self.owners, self.submission.weights_scratch, self.token)
+        loaded = await read_commit(self.client, commit, self.config, *where)
+        self.network.states, self.network.copies = loaded.states, loaded.copies
+        self.network.scales = loaded.scales
+        progress = Progress.from_dict(commit.state["progress"])
+        self.machine = StateMachine(self.config, self.block_images, progress)
+        self.resumed_from = commit.number
+
+    async def train(self) -> str:
+        """Train from the next tick until the pipeline ends; returns why: finished or stopped.
 
         Raises
         ------
         LostChunk
-            If a worker was lost; the run can be resumed from its last commit.
+            If a worker was lost, or hangs (`HungWorkers` is then its cause).
         Diverged
             If an objective or a weight is not finite.
         """
         self.log_beginning()
-        training = asyncio.create_task(self.whole_schedule())
-        watching = asyncio.create_task(self.lost_worker())
+        tasks = [
+            asyncio.create_task(work)
+            for work in (self.session(), self.record_ticks(), self.watch())
+        ]
         try:
-            await asyncio.wait({training, watching}, return_when=asyncio.FIRST_COMPLETED)
-            if not training.done():
-                raise self.lost(watching.result())
-            await training
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            done = next(task for task in tasks if task.done())
+            return str(await done)
         except (KilledWorker, NoValidWorkerError, FutureCancelledError) as error:
             raise self.lost(error) from None
         finally:
-            training.cancel()
-            watching.cancel()
-        self.log("end", reason="finished")
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     def log_beginning(self) -> None:
         """Log what there is to train, and where this session begins."""
-        visits = visit_numbers(self.config, self.block_images)
-        if not self.commits:
-            self.log("start", images=self.store.images, blocks=self.store.blocks, visits=visits)
-            return
-        tick, starts = self.network.tick, layer_starts(self.config, visits)
-        done = [
-            min(max(tick - start, 0), count) for start, count in zip(starts, visits, strict=True)
-        ]
-        self.log("resume", commit=self.commits, tick=tick, visits=visits, done=done)
+        if self.resumed_from is None:
+            facts = {"images": self.store.images, "blocks": self.store.blocks}
+            self.log("start", **facts, visits=self.machine.visits)
+        else:
+            self.log("resume", commit=self.resumed_from, **self.standing())
 
-    async def whole_schedule(self) -> None:
-        """Prepare the inputs, then all ticks from the next one on."""
+    async def session(self) -> str:
+        """Prepare the inputs, then do as the pipeline says until it ends."""
         white = await prepared_whitening(self.client, self.run, self.store, self.token)
         where = (self.layouts[0], self.owners[0])
-        await self.all_ticks(Inputs(self.config, self.store, white, self.token, *where))
-        await self.errands.clear()
-
-    async def lost_worker(self) -> str:
-        """Wait until a worker that holds chunks is gone (its pinned tasks would wait for ever)."""
+        inputs = Inputs(self.config, self.store, white, self.token, *where)
+        event: PipelineEvent = Begun(time.monotonic())
         while True:
-            await asyncio.sleep(WATCH_SECONDS)
-            missing = set(self.errands.workers) - set(
-                (await self.client.scheduler.identity())["workers"]
-            )
-            if missing:
-                return f"{sorted(missing)[0]} is gone"
+            for instruction in self.machine.handle(event):
+                if isinstance(instruction, End):
+                    await self.submission.errands.clear()
+                    return instruction.reason
+                await self.carry_out(inputs, instruction)
+            event = await self.inbox.get()
+            if self.patience.held and self.machine.phase == "held" and is_resume(event):
+                self.unhold()
+
+    async def carry_out(self, inputs: Inputs, instruction: Instruction) -> None:
+        """Do what the pipeline says."""
+        match instruction:
+            case Tick():
+                costs = await self.submission.submit(inputs, instruction)
+                self.recording.put_nowait((instruction, costs))
+            case Settle():
+                seconds = await self.settle(instruction)
+                self.inbox.put_nowait(Settled(time.monotonic(), seconds))
+            case Hold():
+                self.hold()
+
+    def hold(self) -> None:
+        """Nothing is to happen until a person wants to go on."""
+        self.patience.held = True
+        self.log("pause", tick=self.machine.progress.tick)
+
+    def unhold(self) -> None:
+        """A person wants to go on; the pause is no part of any layer's time."""
+        pause = self.patience.idle
+        self.began = {layer: began + pause for layer, began in self.began.items()}
+        self.patience.held = False
+        self.patience.progress()
+        self.log("unpause", **self.standing())
+
+    def standing(self) -> dict[str, Any]:
+        """How far the run is, and how far it is to go."""
+        machine = self.machine
+        done = [machine.done(layer) for layer in range(len(machine.visits))]
+        return {"tick": machine.progress.tick, "visits": machine.visits, "done": done}
+
+    async def watch(self) -> None:
+        """Tell the pipeline when a worker is gone."""
+        try:
+            why = await lost_worker(self.client, self.submission.errands.workers, self.patience)
+        except HungWorkers as error:
+            raise self.lost(error) from error
+        for instruction in self.machine.handle(WorkerLost(why, time.monotonic())):
+            if isinstance(instruction, Recover):
+                raise self.lost(instruction.why)
 
     def lost(self, what: object) -> LostChunk:
         """The error that a lost worker ends the session with."""
@@ -169,114 +213,28 @@ class Trainer:
             f"the last commit with `yfccdask resume {self.run.path}`"
         )
 
-    async def all_ticks(self, inputs: Inputs) -> None:
-        """Submit tick after tick, a few ahead of those that are recorded."""
-        under_way: deque[tuple[Tick, Costs]] = deque()
-        for tick in ticks(self.config, self.block_images):
-            if tick.number < self.network.tick:
-                continue
-            under_way.append((tick, await self.submit(inputs, tick)))
-            self.network.tick = tick.number + 1
-            settling = self.commit_due(tick) or self.network.tick % SETTLE_EVERY == 0
-            while len(under_way) >= (1 if settling else self.config.engine.blocks_in_flight):
-                await self.record(*under_way.popleft())
-            if settling:
-                await self.settle(tick)
+    async def record_ticks(self) -> None:
+        """Record ticks in their order as their costs come in."""
+        while True:
+            tick, submitted = await self.recording.get()
+            objectives = await self.record(tick, submitted)
+            self.patience.progress()
+            self.inbox.put_nowait(TickDone(tick.number, objectives, time.monotonic()))
 
-    async def submit(self, inputs: Inputs, tick: Tick) -> Costs:
-        """Submit a tick's visits, upper layers first: they let go of the older states."""
-        network, submitted = self.network, []
-        network.copies |= {layer: network.states[layer] for layer in tick.renewed}
-        for visit in reversed(tick.visits):
-            if visit.first:
-                await self.start_layer(inputs, tick, visit)
-            submitted.append((visit, await self.submit_visit(inputs, tick, visit)))
-        for layer in tick.passing:
-            network.copies.pop(layer, None)
-        return submitted[::-1]
-
-    def below(self, inputs: Inputs, layer: int) -> list[Forward]:
-        """The copies of the layers below, as the blocks of a layer go through them."""
-        network = self.network
-        return [inputs.forward(n, network.copies[n], network.scales[n]) for n in range(layer)]
-
-    async def start_layer(self, inputs: Inputs, tick: Tick, visit: Visit) -> None:
-        """Measure what brings the layer's first field to its set deviation; make its weights."""
-        layer, below = visit.layer, self.below(inputs, visit.layer)
-        first = inputs.field(visit.block, tick.number, below)
-        measured = field_deviation(f"deviation-layer{layer + 1}-{self.token}", first)
-        (deviation,) = map(float, await compute_chunks(self.client, measured))
-        wanted = self.config.layers[layer].input_deviation
-        if not math.isfinite(deviation) or deviation == 0:
-            raise Diverged(
-                f"layer {layer + 1}: expected an input field that varies, found a deviation of "
-                f"{deviation} over block {visit.block}: are its images blank?"
-            )
-        facts = {"layer": layer + 1, "tick": tick.number}
-        self.log("scale", **facts, deviation=deviation, wanted=wanted)
-        self.network.scales[layer] = wanted / deviation
-        states = self.initial_states(layer)
-        self.network.states[layer] = started(self.client, states)
-        self.versions[layer] = [states.version]
-        self.began[layer] = time.monotonic()
-
-    def initial_states(self, layer: int) -> StateChunks:
-        settings = self.config.layers[layer]
-        return initial_chunks(
-            f"state-layer{layer + 1}-{self.token}",
-            self.layouts[layer],
-            seed=self.config.seed,
-            layer=layer,
-            alpha=settings.alpha,
-            dtype=np.dtype(self.config.dtype),
-            owners=self.owners[layer],
-            scratch=self.weights_scratch,
-        )
-
-    async def field(self, inputs: Inputs, tick: Tick, visit: Visit) -> da.Array:
-        """The field of a visit's block, kept for the next pass where that changes no bits."""
-        below = self.below(inputs, visit.layer)
-
-        def build() -> da.Array:
-            return inputs.field(visit.block, tick.number, below)
-
-        frozen = all(self.finished(n, tick) for n in range(visit.layer))
-        if not frozen or self.config.layers[visit.layer].passes == 1:
-            return build()
-        return await self.staged.field(visit.layer, visit.block, build)
-
-    def finished(self, layer: int, tick: Tick) -> bool:
-        """Whether a layer below another one has seen all its visits before a tick."""
-        return layer not in {visit.layer for visit in tick.visits}
-
-    async def submit_visit(self, inputs: Inputs, tick: Tick, visit: Visit) -> da.Array:
-        """Submit a visit and rebind the layer's states; returns the costs under way."""
-        layer, settings = visit.layer, self.config.layers[visit.layer]
-        states = self.network.states[layer]
-        new = train_block(
-            f"state-layer{layer + 1}-tick{tick.number}-{self.token}",
-            states,
-            await self.field(inputs, tick, visit),
-            self.network.scales[layer],
-            objective_of(settings),
-            rates_of(settings, states.layout.layer, visit),
-            visit.mini_batches * self.config.batching.mini_batch,
-        )
-        self.versions.setdefault(layer, [states.version]).append(new.version)
-        order = -tick.number  # blocks in flight would take turns, and hold their fields longer
-        self.network.states[layer], costs = started(self.client, new, new.costs(), priority=order)
-        return costs
-
-    async def record(self, tick: Tick, submitted: Costs) -> None:
+    async def record(self, tick: Tick, submitted: Costs) -> dict[int, float]:
         """Wait for a tick's costs and log them; one that is not finite ends the run."""
+        objectives = {}
         for visit, costs in submitted:
             parts = await gather_chunks(self.client, costs)
-            self.record_visit(tick, visit, whole_grid(costs, parts).mean(axis=(1, 2)))
-            self.staged.let_go(visit.layer, visit.block)
-        await self.discard_versions()
+            means = whole_grid(costs, parts).mean(axis=(1, 2))
+            self.record_visit(tick, visit, means)
+            objectives[visit.layer] = float(means.sum(axis=1).mean())
+            self.submission.staged.let_go(visit.layer, visit.block)
+        await self.submission.discard_versions(tick.number)
         for visit in tick.visits:
             if visit.last:
-                await self.finish_layer(visit.layer)
+                await self.submission.finish_layer(visit.layer)
+        return objectives
 
     def record_visit(self, tick: Tick, visit: Visit, means: np.ndarray) -> None:
         """Log a visit whose costs are averaged over positions (mini_batch, 2)."""
@@ -296,64 +254,34 @@ class Trainer:
         terms = {"reconstruction": means[:, 0].tolist(), "sparsity": means[:, 1].tolist()}
         self.log("block", **fields, **terms)
 
-    async def finish_layer(self, layer: int) -> None:
-        """Check a trained layer's values, and free its staged inputs."""
-        finite = self.network.states[layer].finite()
-        if not all(await compute_chunks(self.client, finite)):
-            self.log("diverged", layer=layer + 1)
-            raise Diverged(divergence(layer, "at its last mini-batch"))
-        await self.errands.remove(self.staged.forget(layer))
+    async def settle(self, settle: Settle) -> float | None:
+        """Give all chunks keys without a past; commit where it is due; returns its seconds."""
+        self.patience.settling = True
+        await self.submission.rekey(settle.tick)
+        seconds = await self.commit(settle) if settle.commit else None
+        self.patience.progress()
+        self.patience.settling = False
+        return seconds
 
-    async def discard_versions(self) -> None:
-        """Remove the weights on disk that no later visit and no copy can ask for."""
-        if self.weights_scratch is None:
-            return
-        used = {copy.version for copy in self.network.copies.values()}
-        ahead = self.config.engine.blocks_in_flight + 1  # what visits under way read and write
-        gone = []
-        for layer, versions in self.versions.items():
-            gone += [name for name in versions[:-ahead] if name not in used]
-            self.versions[layer] = [name for name in versions if name not in gone]
-        await self.errands.remove([*gone, *(f"steps-{name}" for name in gone)])
-
-    def commit_due(self, tick: Tick) -> bool:
-        """Whether a commit follows a tick: a layer has finished, or it is time."""
-        every = self.config.checkpoints.every_blocks
-        return tick.finishes or (every is not None and (tick.number + 1) % every == 0)
-
-    async def settle(self, tick: Tick) -> None:
-        """Nothing is under way: give all chunks keys without a past; commit where it is due."""
-        await self.rekey(tick)
-        if not self.commit_due(tick):
-            return
-        self.commits += 1
-        started = time.monotonic()
-        finished = self.network.tick == number_of_ticks(self.config, self.block_images)
-        await write_commit(self.client, self.run, self.commits, self.network, finished, self.token)
-        seconds, layers = round(time.monotonic() - started, 4), len(self.network.states)
-        self.log("commit", number=self.commits, tick=tick.number, layers=layers, seconds=seconds)
-
-    async def rekey(self, tick: Tick) -> None:
-        """Bound the lineage: nothing of what was computed before this tick is remembered."""
-        network = self.network
-        old = {
-            states.name: states for states in [*network.states.values(), *network.copies.values()]
-        }
-        new = {}
-        for number, (name, states) in enumerate(old.items()):
-            fresh = held_chunks(f"held{number}-tick{tick.number}-{self.token}", states)
-            new[name] = started(self.client, fresh)
-            await computed(self.client, new[name])
-        network.states = {layer: new[states.name] for layer, states in network.states.items()}
-        network.copies = {layer: new[copy.name] for layer, copy in network.copies.items()}
+    async def commit(self, settle: Settle) -> float:
+        """Write a commit; returns the seconds that it took."""
+        began, self.commits = time.monotonic(), self.commits + 1
+        progress, pin = (
+            self.machine.progress,
+            settle.layer_ended and self.config.checkpoints.pin_layers,
+        )
+        what = (self.commits, self.network, progress, settle.finished)
+        await write_commit(self.client, self.run, *what, self.token, pin)
+        seconds = time.monotonic() - began
+        facts = {"number": self.commits, "tick": settle.tick - 1, "pinned": pin}
+        layers = len(self.network.states)
+        self.log("commit", **facts, layers=layers, seconds=round(seconds, 4))
+        return seconds
 
 
-def divergence(layer: int, where: str) -> str:
-    """What to say of a layer (counted from 0) whose values are no longer finite."""
-    return (
-        f"layer {layer + 1}, {where}: expected a finite objective, found one that is not: the "
-        f"descent diverged; lower layers.{layer}.rate (alpha_rate, offset_rate) and train again"
-    )
+def is_resume(event: PipelineEvent) -> bool:
+    """Whether a person wants to go on."""
+    return isinstance(event, Wished) and event.what == "resume"
 
 
 def whole_grid(costs: da.Array, parts: list[np.ndarray]) -> np.ndarray:

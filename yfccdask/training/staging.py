@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
@@ -27,10 +28,10 @@ class StagedFields:
     async def field(self, layer: int, block: int, build: Callable[[], da.Array]) -> da.Array:
         """The field of a block that enters a layer; ``build`` makes its graph the first time."""
         if self.mode == "recompute":
-            return build()
+            return await asyncio.to_thread(build)
         where = (layer, block)
         if where not in self.fields:
-            made = started(self.client, build())
+            made = await asyncio.to_thread(lambda: started(self.client, build()))
             if self.mode == "disk":
                 name = f"staged-layer{layer + 1}-block{block}-{self.scratch.session}"
                 self.stored[where] = started(self.client, stored_field(name, made, self.scratch))

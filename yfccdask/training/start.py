@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import platform
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,14 +14,15 @@ from distributed import Client
 
 from yfccdask.config import Config, load_config
 from yfccdask.data.blocks import BlockStore, open_store
-from yfccdask.data.commits import latest_commit
-from yfccdask.data.runs import Run, create_run, open_run, refuse_existing
-from yfccdask.errors import RunError, StoreError
+from yfccdask.data.run_locks import holder_of
+from yfccdask.data.runs import Run, open_run, refuse_existing
+from yfccdask.errors import ClusterError
 from yfccdask.training.clusters import ClusterRequest, connect, same_cluster
+from yfccdask.training.control.controller import Controller, resumable
+from yfccdask.training.control.live import LiveRun, outcome
+from yfccdask.training.control.stop_signals import on_stop_signals
 from yfccdask.training.inputs import check_store
-from yfccdask.training.loop import OnEvent, Trainer
-from yfccdask.training.planning import at_addresses, plan_on, refuse
-from yfccdask.training.provenance import differences, run_provenance, worker_facts
+from yfccdask.training.loop import OnEvent
 
 Result = TypeVar("Result")
 
@@ -32,10 +35,14 @@ def train(
     client: Client | None = None,
     cluster: ClusterRequest | None = None,
     force: bool = False,
+    follow: bool = True,
     on_event: OnEvent = lambda event: None,
     on_connect: OnEvent = lambda facts: None,
 ) -> Run:
-    """Train a network on a block store, layer after layer.
+    """Train a network on a block store, layer after layer or staggered.
+
+    A controller on the cluster's scheduler trains; this function starts the run and follows it. On
+    an embedded cluster the run ends with this process, elsewhere it goes on without it.
 
     Parameters
     ----------
@@ -49,10 +56,13 @@ def train(
         Otherwise where to train; by default an embedded cluster with a process per core.
     force : bool
         Train although the plan refuses.
+    follow : bool
+        Wait for the run's end; otherwise return once it has begun.
     on_event : callable, optional
         Given every event as it is recorded.
     on_connect : callable, optional
-        Given ``{"scheduler": address, "dashboard": link, "workers": number}`` at the start.
+        Given ``{"scheduler": address, "dashboard": link, "workers": number,
+        "ends_with_this_process": bool}`` at the start.
 
     Returns
     -------
@@ -64,18 +74,21 @@ def train(
         Before anything is written.
     PlanRefused
         Where the run does not fit the workers' memory or the disk; likewise.
+    ClusterBusy, VersionMismatch
+        Where the cluster trains another run, or runs other versions.
     Diverged
         If an objective is not finite; the run keeps its events and its last commit.
+    Stopped, LostChunk, DiskFull
+        Where it ended early; `resume` goes on with it.
     """
     config = config if isinstance(config, Config) else load_config(config)
     store = open_store(data)
     check_store(config, store)
-    path = refuse_existing(run)
-    if client is not None:
-        cluster = same_cluster(client)
-    where = (path, config)
-    session = _session(store, where, cluster or ClusterRequest(), force, on_event, on_connect)
-    return run_blocking(session)
+    path = refuse_existing(run).absolute()
+    tree, where = config.model_dump(mode="json"), str(Path(store.path).absolute())
+    what = {"config": tree, "store": where, "run": str(path), "force": force}
+    cluster = _cluster(client, cluster)
+    return run_blocking(_trained("start", what, cluster, on_event, on_connect, follow))
 
 
 def resume(
@@ -84,18 +97,20 @@ def resume(
     client: Client | None = None,
     cluster: ClusterRequest | None = None,
     force: bool = False,
+    follow: bool = True,
     on_event: OnEvent = lambda event: None,
     on_connect: OnEvent = lambda facts: None,
 ) -> Run:
-    """Go on with a run from its last commit, to the same bits as if it had never stopped.
+    """Go on with a run to the same bits as if it had never stopped.
 
-    The configuration and the store are the run's own; workers may be others, and more or fewer. A
+    A run that is paused on the cluster goes on where it is; any other one from its last commit. The
+    configuration and the store are the run's own; workers may be others, and more or fewer. A
     run without a commit starts again from its first tick.
 
     Parameters
     ----------
     run : Run or path
-    client, cluster, force, on_event, on_connect
+    client, cluster, force, follow, on_event, on_connect
         As for `train`.
 
     Raises
@@ -106,63 +121,82 @@ def resume(
         If the store is gone, or is not the one that the run was begun with.
     DamagedCommit, PlanRefused, LostChunk, Diverged
     """
-    run = open_run(run)
-    commit = latest_commit(run.path)
-    if commit is not None and commit.finished:
-        raise RunError(f"{run.path}: expected a run to go on with, found one that has finished")
-    store = store_of(run)
-    if client is not None:
-        cluster = same_cluster(client)
-    session = _session(store, run, cluster or ClusterRequest(), force, on_event, on_connect)
-    return run_blocking(session)
+    path = resumable(Path(run.path if isinstance(run, Run) else run).absolute()).path
+    what = {"run": str(path), "force": force}
+    held = holder_of(path)
+    if held and client is None and cluster is None:  # it may be paused there
+        cluster = ClusterRequest(scheduler=held["scheduler"])
+    cluster = _cluster(client, cluster)
+    return run_blocking(_trained("resume", what, cluster, on_event, on_connect, follow))
 
 
-def store_of(run: Run) -> BlockStore:
-    """The store that a run was begun with.
-
-    Raises
-    ------
-    StoreError
-        If it is gone, or another one lies there.
-    """
-    recorded = run.provenance["store"]
-    store = open_store(recorded["path"])
-    if store.digest != recorded["digest"]:
-        raise StoreError(
-            f"{store.path}: expected the store that the run was begun with, of digest "
-            f"{recorded['digest']}, found {store.digest}: put that store back"
-        )
-    return store
+def _cluster(client: Client | None, cluster: ClusterRequest | None) -> ClusterRequest:
+    return same_cluster(client) if client is not None else cluster or ClusterRequest()
 
 
-async def _session(
-    store: BlockStore,
-    where: Run | tuple[Path, Config],
+async def _trained(
+    command: str,
+    what: dict[str, Any],
     cluster: ClusterRequest,
-    force: bool,
     on_event: OnEvent,
     on_connect: OnEvent,
+    follow: bool,
 ) -> Run:
-    """Train a new run at a path, or go on with one that is there."""
-    path, config = (where.path, where.config) if isinstance(where, Run) else where
+    """Send a command to the cluster's controller, and follow the run to its end."""
+    if cluster.embedded and not follow:
+        raise ClusterError(
+            "expected a scheduler that stays, to train without following; found an embedded "
+            "cluster, which ends with this process: name one with --scheduler"
+        )
     async with connect(cluster) as client:
-        plan, addresses = await plan_on(client, config, store, path)
-        if not force:
-            refuse(plan)
-        link = client.dashboard_link
-        place = {"scheduler": client.scheduler.address, "dashboard": link}
-        on_connect({**place, "workers": len(addresses)})
-        facts, owners = await worker_facts(client), at_addresses(plan, addresses)
-        run = where if isinstance(where, Run) else None
-        if run is None:
-            run = create_run(path, config, run_provenance(store, facts))
-        trainer = Trainer(client, run, store, list(plan.layouts), owners, on_event)
-        if isinstance(where, Run):
-            for text in differences(run.provenance, facts):
-                trainer.log("warning", text=text)
-            trainer.go_on_from(latest_commit(run.path))
-        await trainer.train()
-    return run
+        live = await LiveRun(client).installed()
+        on_connect(await _place(client, live))
+        with on_stop_signals(_stopper(live), interrupt=cluster.embedded):
+            try:
+                events = await live.begin(command, **what)
+                if not follow:
+                    return open_run(what["run"])
+                return await outcome(what["run"], events, on_event)
+            finally:
+                if cluster.embedded:
+                    await client.run_on_scheduler(stop_controller)
+
+
+async def _place(client: Client, live: LiveRun) -> dict[str, Any]:
+    """Where a run is trained, for a person to read."""
+    status = await live.ask("status")
+    here = (status["host"], status["pid"]) == (platform.node(), os.getpid())
+    return {
+        "scheduler": client.scheduler.address,
+        "dashboard": client.dashboard_link,
+        "workers": len((await client.scheduler.identity(n_workers=-1))["workers"]),
+        "ends_with_this_process": here,
+    }
+
+
+def _stopper(live: LiveRun) -> Callable[[str], None]:
+    """What a signal does: ask the controller to stop; the follower sees the run's end."""
+    asked: set[asyncio.Task[Any]] = set()
+
+    def stop(name: str) -> None:
+        asked.add(asyncio.create_task(live.ask("stop")))
+
+    return stop
+
+
+async def stop_controller(dask_scheduler: Any) -> None:
+    """On an embedded scheduler: commit what still trains, before its workers go."""
+    await dask_scheduler.plugins[Controller.name].stopped()
+
+
+def on_cluster(cluster: ClusterRequest, work: Callable[[LiveRun], Coroutine[Any, Any, Any]]) -> Any:
+    """Do something with the run that a cluster trains, whether it has workers or not."""
+
+    async def session() -> Any:
+        async with connect(cluster, workers=False) as client:
+            return await work(LiveRun(client))
+
+    return run_blocking(session())
 
 
 def with_client(

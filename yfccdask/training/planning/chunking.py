@@ -92,7 +92,7 @@ def best_cut(request: Request, any_that_fits: bool = False) -> Choice:
     or make a block faster. Chunks of positions and of leaves are improved in turn.
     ``any_that_fits`` looks no further than the first one that does.
     """
-    level = request.config.pipeline.start == "after_blocks"
+    level = request.config.pipeline.start != "finished"
     first = next(grid_recipes(request, Recipe(1, 1, 1, level)))
     best, known = weigh(request, first), {first}
     for _ in range(2):

@@ -60,7 +60,7 @@ class NetworkCut:
     @property
     def staggered(self) -> bool:
         """Whether layers train side by side."""
-        return self.config.pipeline.start == "after_blocks" and len(self.layouts) > 1
+        return self.config.pipeline.start != "finished" and len(self.layouts) > 1
 
     def layer(self, number: int) -> LayerGeometry:
         """A layer's geometry (counted from 0)."""

@@ -13,6 +13,7 @@ from yfccdask.data.blocks import BlockStore, open_store
 from yfccdask.errors import ConfigError, GeometryError
 from yfccdask.geometry import LayerGeometry
 from yfccdask.training.inputs import check_store
+from yfccdask.training.pipeline.visits import unused_images
 from yfccdask.training.planning.calibration import Calibration, calibrate, check_calibration
 from yfccdask.training.planning.chunking import Choice, Request, best_cut, projected_peaks
 from yfccdask.training.planning.counting import layer_memory, scratch_bytes
@@ -29,7 +30,6 @@ from yfccdask.training.planning.records import (
 )
 from yfccdask.training.planning.timing import SCHEDULER_SECONDS, spans_of
 from yfccdask.training.planning.traffic import moved_bytes, tasks_of
-from yfccdask.training.schedule import unused_images
 
 DAY = 86_400
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -42,7 +43,8 @@ async def plan_on(
     site = await site_of(client, config, facts, folder)
     speeds = await calibration_of(client, config, addresses)
     network = network_plan(config, store)
-    return run_plan(config, network, site, store.images, speeds), addresses
+    plan = await asyncio.to_thread(run_plan, config, network, site, store.images, speeds)
+    return plan, addresses
 
 
 def at_addresses(plan: RunPlan, addresses: list[str]) -> list[dict[ChunkIndex, str]]:

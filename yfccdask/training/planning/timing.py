@@ -8,6 +8,7 @@ from itertools import pairwise
 
 from yfccdask.geometry import ChunkIndex
 from yfccdask.training.inputs import contrast_window
+from yfccdask.training.pipeline.start_rules import earliest_starts
 from yfccdask.training.planning.calibration import (
     Calibration,
     contrast_key,
@@ -23,7 +24,6 @@ from yfccdask.training.planning.traffic import (
     visit_moved,
     visit_tasks,
 )
-from yfccdask.training.schedule import layer_starts
 
 TASK_SECONDS = 1.2e-3  # of a worker's processor, per task
 SCHEDULER_SECONDS = 0.45e-3  # of the scheduler's, per task
@@ -140,7 +140,7 @@ class Span:
 def spans_of(cut: NetworkCut, times: Sequence[LayerTime], blocks: int) -> list[Span]:
     """The whole run: ``blocks`` are those of one pass."""
     visits = [cut.passes(layer) * blocks for layer in cut.layers]
-    starts = layer_starts(cut.config, visits)
+    starts = earliest_starts(cut.config, visits)
     ends = [start + count for start, count in zip(starts, visits, strict=True)]
     firsts = [start + blocks for start in starts]  # later passes may find their input made
     edges = sorted({0, *starts, *ends, *firsts})

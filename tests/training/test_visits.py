@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from yfccdask.config import load_config, network_geometry
-from yfccdask.training.schedule import (
+from yfccdask.training.pipeline.visits import (
     block_order,
     layer_visits,
     objective_of,

@@ -1,0 +1,370 @@
+"""The doctor: what is made of answers, and what it finds on clusters well and sick."""
+
+import asyncio
+import os
+import time
+from dataclasses import replace
+
+import pytest
+from distributed import LocalCluster
+
+from yfccdask.training.checkup import (
+    FAILURE,
+    OK,
+    WARNING,
+    doctor,
+    examination,
+    probes,
+    rules,
+    trials,
+)
+from yfccdask.training.checkup.findings import ClusterFacts, number_of
+from yfccdask.training.checkup.probes import broken_pins, measured_disk, nearest_folder, unseen
+from yfccdask.training.clusters import TRAINING_SETTINGS, ClusterRequest
+from yfccdask.training.compatibility import process_versions
+from yfccdask.training.control.controller import Controller
+
+HERE = process_versions()
+LOOPBACK = {"what": "itself", "protocol": "tcp", "port": 1, "hosts": ["127.0.0.1"]}
+BLAS = {"internal_api": "openblas", "version": "0.3", "architecture": "Zen"}
+BLAS |= {"threading_layer": "pthreads", "num_threads": 1}
+GOOD = {"versions": HERE, "pins": [], "doors": [LOOPBACK], "settings": TRAINING_SETTINGS}
+SCHEDULER = GOOD | {"unseen": [], "controller": True, "training": False, "idle_timeout": None}
+WORKER = GOOD | {
+    "unseen": [],
+    "disk": {"folder": "/scratch", "free": 10**12, "write": 1e9, "read": 1e9},
+    "blas": [BLAS],
+    "threads": 1,
+    "memory_limit": 8 * 10**9,
+    "host": "node",
+    "host_memory": 17 * 10**9,
+    "malloc": {},
+}
+
+
+def cluster(scheduler=None, **second):
+    """A scheduler and two workers that are well, but for what is said of it or of the second."""
+    workers = {"tcp://a:1": WORKER, "tcp://b:1": WORKER | second}
+    return ClusterFacts(HERE, SCHEDULER | (scheduler or {}), workers, {"/store": "the store"})
+
+
+def findings(facts):
+    return [finding for rule in rules.RULES for finding in rule(facts)]
+
+
+def bad(facts):
+    return [finding for finding in findings(facts) if finding.level != OK]
+
+
+def only(facts, name, level):
+    """The one finding that is not ok; it has a remedy."""
+    (finding,) = bad(facts)
+    assert (finding.name, finding.level) == (name, level)
+    assert finding.remedy
+    return finding
+
+
+def test_a_cluster_that_is_well_has_a_line_of_every_rule():
+    assert bad(cluster()) == []
+    assert len(findings(cluster())) == len(rules.RULES)
+
+
+def test_nobody_s_answers_are_no_error():
+    assert findings(ClusterFacts(HERE, None, {}, {"/store": "the store"})) == []
+
+
+def test_versions_that_must_be_alike_are_a_failure():
+    finding = only(cluster(versions=HERE | {"dask": "0.1"}), "versions", FAILURE)
+    assert "0.1 on 1 worker (tcp://b:1)" in finding.found
+    assert finding.remedy.startswith(f"install dask {HERE['dask']}")
+
+
+@pytest.mark.parametrize("name", ["numpy", "numba", "scipy", "zarr"])
+@pytest.mark.parametrize("place", ["scheduler", "worker"])
+def test_versions_that_change_bits_are_a_warning(name, place):
+    versions = {"versions": HERE | {name: "0.1"}}
+    facts = cluster(versions) if place == "scheduler" else cluster(**versions)
+    finding = only(facts, "versions", WARNING)
+    assert f"{name}: " in finding.found
+    assert "0.1 on " in finding.found
+
+
+def test_a_requirement_that_is_not_met_is_a_failure_where_it_is_not():
+    finding = only(cluster(pins=["zarr: expected >=9, found 3"]), "pins", FAILURE)
+    assert finding.found == "zarr: expected >=9, found 3 on 1 worker (tcp://b:1)"
+
+
+def test_pins_are_compared_with_what_is_installed():
+    assert broken_pins(["numpy>=1", "dask[array]>=2020", "pip"]) == []
+    assert broken_pins(["numpy<1,>0"]) == [f"numpy: expected <1,>0, found {HERE['numpy']}"]
+    assert broken_pins(["no-such-thing>=2"]) == ["no-such-thing: expected >=2, found none"]
+
+
+def test_pins_of_extras_and_of_other_systems_are_left_out():
+    assert broken_pins(["none; extra == 'cuda12'", "none; sys_platform == 'amiga'"]) == []
+
+
+def test_this_installation_meets_its_own_pins():
+    assert broken_pins() == []
+
+
+def test_workers_of_different_core_types_are_a_warning():
+    finding = only(cluster(blas=[BLAS | {"architecture": "Haswell"}]), "blas", WARNING)
+    assert "openblas 0.3 Haswell on 1 worker" in finding.found
+
+
+def test_threads_of_a_blas_are_no_matter_and_said():
+    facts = cluster(blas=[BLAS | {"num_threads": 64}])
+    assert bad(facts) == []
+    assert "1 or 64 threads now, 1 from the first task on" in str(findings(facts))
+
+
+def test_a_blas_that_can_t_be_limited_is_a_warning():
+    facts = cluster()
+    facts = replace(facts, workers={name: WORKER | {"blas": []} for name in facts.workers})
+    assert "OMP_NUM_THREADS=1" in only(facts, "blas", WARNING).remedy
+
+
+def test_workers_of_several_threads_are_a_warning():
+    assert "--nthreads 1" in only(cluster(threads=4), "threads", WARNING).remedy
+
+
+def test_openmp_limits_one_thread_of_a_worker_only():
+    openmp = cluster(threads=4, blas=[BLAS | {"threading_layer": "openmp"}])
+    found = bad(openmp)
+    assert [finding.level for finding in found] == [WARNING, WARNING]
+    assert "OMP_NUM_THREADS=1" in found[1].remedy
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.5"])
+@pytest.mark.parametrize("protocol", ["tcp", "ws", "ucx"])
+def test_an_open_door_without_a_certificate_is_a_warning(host, protocol):
+    door = LOOPBACK | {"protocol": protocol, "hosts": ["127.0.0.1", host]}
+    for facts in (cluster(doors=[door]), cluster({"doors": [door]})):
+        finding = only(facts, "bindings", WARNING)
+        assert "can run code as its user" in finding.found
+        assert host in finding.found
+        assert "--protocol tls" in finding.remedy
+
+
+@pytest.mark.parametrize("door", [{"protocol": "tls", "hosts": ["0.0.0.0"]}, {"hosts": ["::1"]}])
+def test_tls_and_loopback_are_no_open_doors(door):
+    assert bad(cluster(doors=[LOOPBACK | door])) == []
+
+
+def test_an_open_dashboard_is_another_warning():
+    door = {"what": "dashboard", "protocol": "http", "port": 2, "hosts": ["0.0.0.0"]}
+    finding = only(cluster({"doors": [LOOPBACK, door]}), "bindings", WARNING)
+    assert "--dashboard-address" in finding.remedy
+
+
+def test_a_full_scratch_is_a_warning_and_a_closed_one_a_failure():
+    full = WORKER["disk"] | {"free": 10**8}
+    assert "0.1 GB free" in only(cluster(disk=full), "scratch", WARNING).found
+    closed = {"folder": "/scratch", "error": "Read-only file system"}
+    assert "Read-only" in only(cluster(disk=closed), "scratch", FAILURE).found
+
+
+def test_a_folder_that_somebody_does_not_see_is_a_failure():
+    finding = only(cluster({"unseen": ["/store"]}, unseen=["/store"]), "shared", FAILURE)
+    assert finding.found == "the store: not seen by the scheduler and 1 worker (tcp://b:1)"
+
+
+@pytest.mark.parametrize("limit", [None, 0])
+def test_a_worker_without_a_memory_limit_is_a_warning(limit):
+    finding = only(cluster(memory_limit=limit), "memory", WARNING)
+    assert "tcp://b:1" in finding.found
+    assert "--memory-limit" in finding.remedy
+
+
+def test_limits_over_a_host_s_memory_are_a_warning():
+    finding = only(cluster(memory_limit=12 * 10**9), "memory", WARNING)
+    assert "20.0 GB in all, of 17.0 GB" in finding.found
+    assert bad(cluster(memory_limit=12 * 10**9, host="another")) == []
+
+
+def test_a_scheduler_that_ends_when_idle_is_a_failure():
+    assert "idle-timeout" in only(cluster({"idle_timeout": 600.0}), "settings", FAILURE).remedy
+
+
+def test_settings_that_differ_come_with_their_environment_variable():
+    changed = TRAINING_SETTINGS | {"distributed.scheduler.work-stealing": True}
+    finding = only(cluster({"settings": changed}), "settings", WARNING)
+    assert finding.remedy == "start with DASK_DISTRIBUTED__SCHEDULER__WORK_STEALING=False"
+    changed = TRAINING_SETTINGS | {"distributed.worker.memory.pause": 0.8}
+    finding = only(cluster(settings=changed), "settings", WARNING)
+    assert finding.remedy == "start with DASK_DISTRIBUTED__WORKER__MEMORY__PAUSE=False"
+
+
+def test_settings_that_mean_the_same_are_alike():
+    changed = {
+        "distributed.worker.memory.pause": None,
+        "distributed.worker.memory.spill": 0,
+        "distributed.comm.timeouts.connect": "1 minute",
+        "distributed.scheduler.work-stealing": True,  # no worker reads it
+    }
+    assert bad(cluster(settings=TRAINING_SETTINGS | changed)) == []
+
+
+def test_memory_that_is_given_back_at_once_is_a_warning():
+    remedy = only(cluster(malloc={"MALLOC_TRIM_THRESHOLD_": "65536"}), "settings", WARNING).remedy
+    assert "MALLOC_TRIM_THRESHOLD_=1073741824 MALLOC_MMAP_THRESHOLD_=33554432" in remedy
+
+
+def test_places_are_counted():
+    assert number_of(["tcp://a:1"]) == "1 worker"
+    assert number_of(["client", "tcp://a:1", "tcp://b:1"]) == "client and 2 workers"
+
+
+def test_answers_that_a_rule_can_t_judge_are_a_failure():
+    strange = replace(cluster(), scheduler={"versions": HERE})
+    (finding,) = examination.judged(rules.binding_findings, strange)
+    assert (finding.name, finding.level) == ("binding_findings", FAILURE)
+
+
+def test_a_disk_test_leaves_nothing(tmp_path):
+    facts = measured_disk(tmp_path, 3 << 20)
+    assert facts["free"] > 0
+    assert facts["write"] > 0
+    assert facts["read"] > 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_reads_other_bytes_is_an_error_and_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(probes, "write_all", lambda file, block: os.write(file, bytes(len(block))))
+    facts = asyncio.run(probes.disk_facts(tmp_path, 1 << 20))
+    assert "other bytes" in facts["error"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_little_is_written_to_a_disk_that_is_nearly_full(tmp_path, monkeypatch):
+    written = []
+    monkeypatch.setattr(probes, "LOW_DISK", 1 << 62)
+    monkeypatch.setattr(
+        probes, "write_all", lambda file, block: written.append(os.write(file, block))
+    )
+    measured_disk(tmp_path, 64 << 20)
+    assert sum(written) == 1 << 20
+
+
+def test_the_nearest_folder_is_the_path_or_above_it(tmp_path):
+    assert nearest_folder(tmp_path) == tmp_path
+    assert nearest_folder(tmp_path / "a" / "b") == tmp_path
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError, match="file"):
+        nearest_folder(tmp_path / "file" / "run")
+
+
+def test_what_is_not_seen_is_looked_for_again(tmp_path, monkeypatch):
+    late = tmp_path / "late"
+    monkeypatch.setattr(time, "sleep", lambda pause: pause and late.touch())
+    assert unseen([str(tmp_path), str(late), str(tmp_path / "never")]) == [str(tmp_path / "never")]
+
+
+def test_a_check_that_hangs_or_breaks_is_a_failure():
+    async def hangs():
+        await asyncio.sleep(60)
+
+    async def breaks():
+        raise ZeroDivisionError("oh")
+
+    (hung,) = asyncio.run(examination.limited("one", 0.01, hangs()))
+    (broken,) = asyncio.run(examination.limited("two", 60, breaks()))
+    assert (hung.name, hung.level) == ("one", FAILURE)
+    assert "no answer within" in hung.found
+    assert (broken.level, broken.found) == (FAILURE, "ZeroDivisionError: oh")
+    assert hung.remedy == broken.remedy != ""
+
+
+def test_a_thread_that_hangs_is_left_behind():
+    with pytest.raises(TimeoutError):
+        asyncio.run(probes.in_thread(0.01, time.sleep, 1))
+
+
+def levels(found, name):
+    return [finding.level for finding in found if finding.name == name]
+
+
+def test_an_embedded_cluster_is_well_and_nothing_is_left(tiny_store, tmp_path):
+    found = doctor(
+        ClusterRequest(workers=1, processes=False), data=tiny_store, run=tmp_path / "runs" / "run"
+    )
+    assert [finding for finding in found if finding.level == FAILURE] == []
+    assert levels(found, "controller") == [OK]
+    assert levels(found, "settings") == [OK]
+    assert levels(found, "bindings") == [OK]
+    assert levels(found, "shared") == [OK, OK]
+    assert levels(found, "store") == [OK]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def running():
+    """A client of a cluster without the controller, whose worker has two threads and no limit."""
+    with LocalCluster(
+        n_workers=1,
+        threads_per_worker=2,
+        memory_limit=0,
+        processes=False,
+        protocol="tcp",
+        host="127.0.0.1",
+        dashboard_address="127.0.0.1:0",
+    ) as cluster:
+        with cluster.get_client() as client:
+            yield client
+
+
+def test_a_running_cluster_is_asked(running, tmp_path):
+    request = ClusterRequest(scheduler=running.scheduler.address)
+    found = doctor(request, run=tmp_path)
+    assert levels(found, "controller") == [WARNING]
+    running.register_plugin(Controller())
+    assert levels(doctor(request, run=tmp_path), "controller") == [OK]
+    assert levels(found, "dashboard") == [OK]
+    assert levels(found, "threads")[0] == WARNING
+    assert levels(found, "memory") == [WARNING]
+
+
+def test_a_controller_of_another_protocol_is_a_failure(running, tmp_path, monkeypatch):
+    running.register_plugin(Controller())
+    monkeypatch.setattr(trials, "PROTOCOL", 99)
+    found = doctor(ClusterRequest(scheduler=running.scheduler.address), run=tmp_path)
+    assert levels(found, "controller") == [FAILURE]
+
+
+def test_a_store_that_reads_otherwise_is_a_failure(running, tmp_path, monkeypatch):
+    written = trials.write_small
+    monkeypatch.setattr(trials, "write_small", lambda images, path: written(images // 2, path))
+    found = doctor(ClusterRequest(scheduler=running.scheduler.address), run=tmp_path)
+    assert levels(found, "store") == [FAILURE]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_questions_that_break_are_named_by_place(running, tmp_path, monkeypatch):
+    monkeypatch.setattr(examination, "worker_facts", no_facts)
+    monkeypatch.setattr(examination, "scheduler_facts", no_facts)
+    found = doctor(ClusterRequest(scheduler=running.scheduler.address), run=tmp_path)
+    (finding,) = [finding for finding in found if finding.name == "answers"]
+    assert finding.level == FAILURE
+    assert finding.found.startswith("the scheduler and 1 worker (tcp://127.0.0.1")
+    assert f"install yfccdask {HERE['yfccdask']} there" in finding.remedy
+
+
+def no_facts(paths):
+    raise ImportError("no yfccdask here")
+
+
+def test_a_store_that_is_none_is_a_failure(running, tmp_path):
+    request = ClusterRequest(scheduler=running.scheduler.address)
+    found = doctor(request, data=tmp_path / "none", run=tmp_path)
+    assert levels(found, "data") == [FAILURE]
+
+
+def test_a_scheduler_file_that_is_not_there_is_a_failure_after_the_local_checks(tmp_path):
+    found = doctor(ClusterRequest(scheduler_file=str(tmp_path / "none.json")), run=tmp_path)
+    assert [(each.name, each.level) for each in found] == [
+        ("client", OK),
+        ("pins", OK),
+        ("disk", OK),
+        ("cluster", FAILURE),
+    ]
