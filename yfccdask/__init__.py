@@ -20,11 +20,15 @@ _PUBLIC = {
     "Config": "yfccdask.config",
     "Run": "yfccdask.data.runs",
     "YfccdaskError": "yfccdask.errors",
+    "attach": "yfccdask.training.control.live",
     "config_to_yaml": "yfccdask.config",
     "demo": "yfccdask.cli.demonstration",
     "digest": "yfccdask.data.digests",
+    "doctor": "yfccdask.training.checkup",
     "fetch_samples": "yfccdask.data.sample_photos",
     "ingest": "yfccdask.data.ingestion",
+    "list_commits": "yfccdask.data.checkpoints",
+    "list_runs": "yfccdask.training.run_overviews",
     "load_config": "yfccdask.config",
     "open_run": "yfccdask.data.runs",
     "open_store": "yfccdask.data.blocks",
@@ -33,6 +37,7 @@ _PUBLIC = {
     "resume": "yfccdask.training.start",
     "strongest_images": "yfccdask.analysis.strongest_pass",
     "train": "yfccdask.training.start",
+    "verify_run": "yfccdask.data.checkpoints",
     "write_store": "yfccdask.data.block_writing",
 }
 

@@ -1,5 +1,7 @@
 """The demo: on a folder of one's own, used again, put aside when unfinished; and for real."""
 
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -8,6 +10,7 @@ from yfccdask.analysis.edge_share import edge_shares
 from yfccdask.analysis.strongest_pass import stored_strongest_images
 from yfccdask.cli import demonstration
 from yfccdask.cli.demonstration import demo
+from yfccdask.data.digests import digest
 from yfccdask.errors import YfccdaskError
 from yfccdask.training.clusters import ClusterRequest
 
@@ -71,11 +74,13 @@ def test_a_report_made_during_training_is_replaced(photos, tmp_path, monkeypatch
     assert done.report.read_text() != "early"
 
 
-def test_an_unfinished_run_is_put_aside_and_another_one_refused(photos, tmp_path):
+def test_an_unfinished_run_goes_on_and_another_one_is_refused(photos, tmp_path):
     done, _ = small_demo(photos, tmp_path)
-    (done.run.path / "LATEST").unlink()
-    small_demo(photos, tmp_path)
-    assert (tmp_path / "run.unfinished-1" / "config.yaml").exists()
+    whole = digest(done.run)
+    shutil.rmtree(done.run.checkpoints / "00000003")
+    again, events = small_demo(photos, tmp_path)
+    assert next(event for event in events if event.get("event") == "resume")["commit"] == 2
+    assert digest(again.run).arrays == whole.arrays
     with pytest.raises(YfccdaskError, match="found another"):
         small_demo(photos, tmp_path, overrides=[*SMALL, "seed=3"])
 

@@ -12,7 +12,7 @@ from yfccdask.analysis.reporting import report
 from yfccdask.config import Config, load_config
 from yfccdask.dashboard.summary import layer_summaries
 from yfccdask.data.blocks import BlockStore, open_store
-from yfccdask.data.commits import latest_commit
+from yfccdask.data.commits import has_finished
 from yfccdask.data.ingestion import ingest
 from yfccdask.data.runs import Run, open_run
 from yfccdask.data.sample_photos import fetch_samples
@@ -20,7 +20,7 @@ from yfccdask.data.sources import folder_manifest
 from yfccdask.errors import YfccdaskError
 from yfccdask.training.clusters import ClusterRequest
 from yfccdask.training.loop import OnEvent
-from yfccdask.training.start import train, with_client
+from yfccdask.training.start import resume, train, with_client
 
 DEMO_RUN, DEMO_DATA = Path("demo-run"), Path("demo-data")
 CROPS = 18_900  # enough distinct patches for edges; see docs/learning.md
@@ -69,11 +69,14 @@ def demo(
     if images is None:
         fetch_samples(photos, on_progress=on_files)
     store = _store(photos, data, crops, config, cluster, on_files)
-    finished, page = _trained(run, config, store), run / "report.html"
-    trained = finished or train(
-        config, store, run, cluster=cluster, on_event=on_event, on_connect=on_event
-    )
-    if finished is None or not page.exists():
+    there, page = _same_run(run, config, store), run / "report.html"
+    follow = {"cluster": cluster, "on_event": on_event, "on_connect": on_event}
+    whole = there is not None and has_finished(there.path)
+    if there is None:
+        trained = train(config, store, run, **follow)
+    else:
+        trained = there if whole else resume(there, **follow)
+    if not (whole and page.exists()):
         page = report(trained, store=store, cluster=cluster)
     return Demonstration(trained, page, layer_summaries(trained))
 
@@ -101,29 +104,14 @@ def _store(
     return open_store(done.store)
 
 
-def _trained(path: Path, config: Config, store: BlockStore) -> Run | None:
-    """The finished run at ``path``, if it is of this configuration and store.
-
-    An unfinished one is put aside under another name, never deleted.
-    """
+def _same_run(path: Path, config: Config, store: BlockStore) -> Run | None:
+    """The run at ``path``, if there is one: of this configuration and store, finished or not."""
     if not path.exists():
         return None
     run = open_run(path)
-    same = run.config == config and run.provenance["store"]["digest"] == store.digest
-    commit = latest_commit(path)
-    if same and commit is not None and commit.finished:
+    if run.config == config and run.provenance["store"]["digest"] == store.digest:
         return run
-    if same:
-        _put_aside(path)
-        return None
     raise YfccdaskError(
         f"{path}: expected a run of this configuration and these photographs, found another: "
         "name another folder with --run, or remove it"
     )
-
-
-def _put_aside(path: Path) -> None:
-    number = 1
-    while (aside := path.with_name(f"{path.name}.unfinished-{number}")).exists():
-        number += 1
-    path.rename(aside)

@@ -14,8 +14,15 @@ COMMANDS = {
     "plan": "yfccdask.cli.training_commands:plan_command",
     "train": "yfccdask.cli.training_commands:train_command",
     "resume": "yfccdask.cli.training_commands:resume_command",
+    "status": "yfccdask.cli.control_commands:status_command",
+    "attach": "yfccdask.cli.control_commands:attach_command",
+    "pause": "yfccdask.cli.control_commands:pause_command",
+    "stop": "yfccdask.cli.control_commands:stop_command",
+    "runs": "yfccdask.cli.control_commands:runs_command",
+    "checkpoint": "yfccdask.cli.checkpoint_commands:checkpoint_group",
     "digest": "yfccdask.cli.training_commands:digest_command",
     "report": "yfccdask.cli.analysis_commands:report_command",
+    "doctor": "yfccdask.cli.doctor_commands:doctor_command",
 }
 
 
@@ -33,10 +40,12 @@ class LoadedOnDemand(click.Group):
         return command
 
 
-@click.group(cls=LoadedOnDemand, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    "yfccdask", cls=LoadedOnDemand, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.version_option(package_name="yfccdask")
 def main() -> None:
     """Learn visual features from very large photo collections without labels, on Dask.
 
-    Exit codes: 0 done, 1 failed, 2 wrong use, 3 refused by the plan.
+    Exit codes: 0 done, 1 failed, 2 wrong use, 3 refused by the plan, 75 stopped and resumable.
     """

@@ -17,17 +17,8 @@ from yfccdask.errors import ClusterError, YfccdaskError
 from yfccdask.training.clusters import ClusterRequest
 
 Command = Callable[..., Any]
-CLUSTER = (
-    "scheduler",
-    "scheduler_file",
-    "workers",
-    "memory",
-    "host",
-    "tls_ca_file",
-    "tls_cert",
-    "tls_key",
-    "insecure",
-)
+SCHEDULER = ("scheduler", "scheduler_file", "tls_ca_file", "tls_cert", "tls_key")
+CLUSTER = (*SCHEDULER, "workers", "memory", "host", "insecure")
 as_json = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON: one object, or one a line for events."
 )
@@ -40,14 +31,42 @@ settings = click.option(
 )
 
 
+def scheduler_options(command: Command) -> Command:
+    """A scheduler that runs already, as ``cluster``: a `ClusterRequest`, or None."""
+
+    @_scheduler
+    @_tls_files
+    @functools.wraps(command)
+    def wrapped(*arguments: Any, **options: Any) -> Any:
+        asked = {name: options.pop(name) for name in SCHEDULER}
+        found = _cluster_request(asked) if any(asked.values()) else None
+        return command(*arguments, cluster=found, **options)
+
+    return wrapped
+
+
+def _scheduler(command: Command) -> Command:
+    file = click.option("--scheduler-file", type=click.Path(), help="The file that it wrote.")
+    address = click.option("--scheduler", metavar="ADDRESS", help="A running Dask scheduler.")
+    return address(file(command))
+
+
+def _tls_files(command: Command) -> Command:
+    authority = click.option(
+        "--tls-ca-file", metavar="FILE", help="PEM file of the cluster's authority."
+    )
+    own = click.option("--tls-cert", metavar="FILE", help="PEM file of one's own certificate.")
+    key = click.option("--tls-key", metavar="FILE", help="PEM file of its key.")
+    return authority(own(key(command)))
+
+
 def cluster_options(command: Command) -> Command:
     """Where to run: a scheduler, or workers of one's own and who may reach them.
 
     The command is given them as ``cluster``, a `ClusterRequest`.
     """
 
-    @click.option("--scheduler", metavar="ADDRESS", help="A running Dask scheduler.")
-    @click.option("--scheduler-file", type=click.Path(), help="The file that a scheduler wrote.")
+    @_scheduler
     @click.option(
         "--workers",
         type=click.IntRange(min=1),
@@ -60,9 +79,7 @@ def cluster_options(command: Command) -> Command:
         metavar="ADDRESS",
         help="Where an embedded cluster listens (default: 127.0.0.1); others ask for TLS files.",
     )
-    @click.option("--tls-ca-file", metavar="FILE", help="PEM file of the cluster's authority.")
-    @click.option("--tls-cert", metavar="FILE", help="PEM file of one's own certificate.")
-    @click.option("--tls-key", metavar="FILE", help="PEM file of its key.")
+    @_tls_files
     @click.option(
         "--insecure",
         is_flag=True,
@@ -81,12 +98,12 @@ def _cluster_request(asked: dict[str, Any]) -> ClusterRequest:
     if asked["scheduler"] and asked["scheduler_file"]:
         raise click.UsageError("expected --scheduler or --scheduler-file, found both")
     running = asked["scheduler"] or asked["scheduler_file"]
-    if running and (asked["workers"] or asked["memory"]):
+    if running and (asked.get("workers") or asked.get("memory")):
         raise click.UsageError(
             "expected no --workers and no --memory with a scheduler of its own: "
             "they are for an embedded cluster"
         )
-    if asked["memory"] is not None:
+    if asked.get("memory") is not None:
         _check_memory(asked["memory"])
     try:
         return ClusterRequest(**asked)

@@ -29,6 +29,10 @@ from yfccdask.training.planning import NetworkPlan, RunPlan, calibrate, load_cal
 from yfccdask.training.start import resume, train
 
 data_option = click.option("--data", type=click.Path(path_type=Path), metavar="STORE")
+force_option = click.option("--force", is_flag=True, help="Train although the plan refuses.")
+detach_option = click.option(
+    "--detach", is_flag=True, help="Return once the run has begun (with a --scheduler)."
+)
 file_option = click.Path(path_type=Path, dir_okay=False)
 
 
@@ -128,7 +132,8 @@ def store_text(table: NetworkPlan) -> str:
     metavar="RUN",
     help="The run's folder; it must not exist.",
 )
-@click.option("--force", is_flag=True, help="Train although the plan refuses.")
+@force_option
+@detach_option
 @settings
 @cluster_options
 @as_json
@@ -138,40 +143,63 @@ def train_command(
     data: Path,
     run: Path,
     force: bool,
+    detach: bool,
     overrides: tuple[str, ...],
     cluster: ClusterRequest,
     as_json: bool,
 ) -> None:
-    """Train a network on a block store, layer after layer, into the folder RUN.
+    """Train a network on a block store, layer after layer or staggered, into RUN.
 
-    CONFIG is a preset's name or a YAML file. With --json, every event is a line of JSON.
+    CONFIG is a preset's name or a YAML file. With --json, every event is a line of JSON. A run on a
+    --scheduler goes on when this command ends; SIGTERM and SIGUSR1 commit and stop it.
     """
     whole = load_config(config, overrides)
     if not as_json:
         click.echo(store_text(plan(whole, data)))
     with training_progress(as_json) as follow:
         done = train(
-            whole, data, run, cluster=cluster, force=force, on_event=follow, on_connect=follow
+            whole,
+            data,
+            run,
+            cluster=cluster,
+            force=force,
+            follow=not detach,
+            on_event=follow,
+            on_connect=follow,
         )
-    if not as_json:
+    if detach:
+        say(as_json, {"run": str(run)}, f"{run}: in training; `yfccdask attach {run}` follows it")
+    elif not as_json:
         click.echo(summary_text(layer_summaries(done)))
         click.echo(f"run: {run}")
 
 
 @click.command("resume")
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--force", is_flag=True, help="Train although the plan refuses.")
+@force_option
+@detach_option
 @cluster_options
 @as_json
 @report_errors
-def resume_command(run: Path, force: bool, cluster: ClusterRequest, as_json: bool) -> None:
-    """Go on with RUN from its last commit, to the same bits as if it had never stopped.
+def resume_command(
+    run: Path, force: bool, detach: bool, cluster: ClusterRequest, as_json: bool
+) -> None:
+    """Go on with RUN, to the same bits as if it had never stopped: paused, or from its last commit.
 
     Configuration and store are the run's own. With --json, every event is a line of JSON.
     """
     with training_progress(as_json) as follow:
-        done = resume(run, cluster=cluster, force=force, on_event=follow, on_connect=follow)
-    if not as_json:
+        done = resume(
+            run,
+            cluster=None if cluster == ClusterRequest() else cluster,
+            force=force,
+            follow=not detach,
+            on_event=follow,
+            on_connect=follow,
+        )
+    if detach:
+        say(as_json, {"run": str(run)}, f"{run}: in training; `yfccdask attach {run}` follows it")
+    elif not as_json:
         click.echo(summary_text(layer_summaries(done)))
 
 

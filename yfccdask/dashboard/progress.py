@@ -43,29 +43,46 @@ class TrainingDisplay:
         self.last_line = 0.0
 
     def __call__(self, event: Event) -> None:
-        kind = event.get("event", "connect")
-        if kind == "connect":
+        shown = getattr(self, f"_{event.get('event', 'connect')}", None)
+        if shown is not None:
+            shown(event)
+
+    def _connect(self, event: Event) -> None:
+        place = f"scheduler {event['scheduler']}, {event['workers']} workers"
+        click.echo(f"{place}; dashboard {event['dashboard']}", err=True)
+        if event["ends_with_this_process"]:
             click.echo(
-                f"scheduler {event['scheduler']}, {event['workers']} workers; "
-                f"dashboard {event['dashboard']}",
-                err=True,
+                "the run ends with this process; `yfccdask resume` goes on with it", err=True
             )
-        elif kind == "start":
-            self.visits = event["visits"]
-        elif kind == "block":
-            self._block(event)
-        elif kind == "commit":
-            self._say(f"commit {event['number']}: {event['layers']} layers")
-        elif kind == "resume":
-            self._resume(event)
-        elif kind == "warning":
-            click.secho(f"warning: {event['text']}", fg="yellow", err=True)
+
+    def _start(self, event: Event) -> None:
+        self.visits = event["visits"]
+
+    def _attach(self, event: Event) -> None:
+        click.echo(f"{event['run']}: {event['state']} on {event['workers']} workers", err=True)
+        self.visits = [layer["of"] for layer in event["layers"]]
+        self._begin_at([layer["blocks"] for layer in event["layers"]])
+
+    def _commit(self, event: Event) -> None:
+        self._say(f"commit {event['number']}: {event['layers']} layers")
 
     def _resume(self, event: Event) -> None:
         self.visits = event["visits"]
         self._say(f"going on from commit {event['commit']} at tick {event['tick']}")
-        for layer, done in enumerate(event["done"], start=1):
-            self.layers[layer] = {"blocks": done, "images": 0}
+        self._begin_at(event["done"])
+
+    def _begin_at(self, done: list[int]) -> None:
+        for layer, blocks in enumerate(done, start=1):
+            self.layers.setdefault(layer, {}).update(blocks=blocks, images=0)
+
+    def _warning(self, event: Event) -> None:
+        click.secho(f"warning: {event['text']}", fg="yellow", err=True)
+
+    def _lost(self, event: Event) -> None:
+        click.secho(f"lost: {event['text']}", fg="yellow", err=True)
+
+    def _pause(self, event: Event) -> None:
+        click.echo(f"paused at tick {event['tick']}; `yfccdask resume` goes on", err=True)
 
     def _block(self, event: Event) -> None:
         layer, terms = event["layer"], len(event["sparsity"])

@@ -1,0 +1,119 @@
+"""What `doctor` tries on a cluster rather than asks: controller, dashboard, a small store."""
+
+from __future__ import annotations
+
+from functools import partial
+from http.client import HTTPException
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import ProxyHandler, build_opener
+
+import dask.array as da
+import numpy as np
+from distributed import Client
+from distributed.comm.addressing import get_address_host, unparse_host_port
+
+from yfccdask.data import BlockStore, block, open_store, write_store
+from yfccdask.errors import ClusterError
+from yfccdask.training.checkup.findings import (
+    FAILURE,
+    OK,
+    WARNING,
+    ClusterFacts,
+    Finding,
+    parted,
+    reason,
+)
+from yfccdask.training.checkup.probes import PREFIX, in_thread
+from yfccdask.training.compatibility import PROTOCOL
+from yfccdask.training.control.live import LiveRun
+
+FILE_SECONDS, PAGE_SECONDS = 30.0, 10.0
+PRELOAD = "dask scheduler --preload yfccdask.preload"
+
+
+async def controller_findings(client: Client, facts: ClusterFacts) -> list[Finding]:
+    """Whether the scheduler has yfccdask's controller, and understands this client."""
+    if facts.scheduler is None:
+        return []
+    if not facts.scheduler["controller"] and client.cluster is not None:
+        return [Finding("controller", OK, "none yet: `train` puts it on an embedded cluster")]
+    if not facts.scheduler["controller"]:
+        what = (
+            "none on the scheduler: `train` puts it there by itself, but with it from the start "
+            "no pickles are needed and SIGUSR1 stops a run cleanly"
+        )
+        return [Finding("controller", WARNING, what, f"`{PRELOAD}`")]
+    try:
+        status = await LiveRun(client).ask("status")
+    except ClusterError as error:
+        return [Finding("controller", FAILURE, *parted(str(error)))]
+    if (found := status.get("protocol")) != PROTOCOL:
+        what = f"expected protocol {PROTOCOL}, found {found}"
+        remedy = "install the same yfccdask on client and scheduler, and start that again"
+        return [Finding("controller", FAILURE, what, remedy)]
+    run = "" if status["state"] == "idle" else f": {status['run']}"
+    return [Finding("controller", OK, f"protocol {found}, {status['state']}{run}")]
+
+
+async def dashboard_findings(client: Client, facts: ClusterFacts) -> list[Finding]:
+    """Whether the scheduler's dashboard answers this machine."""
+    scheduler: Any = client.scheduler
+    port = (await scheduler.identity(n_workers=0))["services"].get("dashboard")
+    if port is None:
+        what, remedy = "the scheduler has none", "start it with --dashboard-address :8787"
+        return [Finding("dashboard", WARNING, what, remedy)]
+    doors = facts.scheduler["doors"] if facts.scheduler else []
+    scheme = "https" if "https" in {door["protocol"] for door in doors} else "http"
+    where = unparse_host_port(get_address_host(scheduler.address), port)
+    url = f"{scheme}://{where}/status"
+    try:
+        page = await in_thread(PAGE_SECONDS, page_text, url)
+    except HTTPError as error:
+        what, remedy = f"{url} is no page ({error})", "start it without --no-dashboard"
+        return [Finding("dashboard", WARNING, what, remedy)]
+    except (OSError, HTTPException) as error:
+        what = f"{url} does not answer this machine ({reason(error, PAGE_SECONDS)})"
+        remedy = f"come in by an ssh tunnel to port {port} of the scheduler's machine"
+        return [Finding("dashboard", WARNING, what, remedy)]
+    if "Dask needs bokeh" in page:
+        what = f"{url} has no pages: the scheduler has no bokeh, or another one than Dask needs"
+        return [Finding("dashboard", WARNING, what, "install yfccdask's requirements there")]
+    return [Finding("dashboard", OK, url)]
+
+
+def page_text(url: str) -> str:
+    """The beginning of a page, straight from its machine."""
+    opener = build_opener(ProxyHandler({}))
+    with opener.open(url, timeout=PAGE_SECONDS) as page:
+        return str(page.read(10_000).decode(errors="replace"))
+
+
+async def store_findings(client: Client, facts: ClusterFacts, folder: Path) -> list[Finding]:
+    """Write a small store, read it on the cluster and write that again: the same to the bit?
+
+    While a run trains there, it is read here: the run is not to wait for it.
+    """
+    busy = bool(facts.scheduler and facts.scheduler["training"])
+    pixels = np.random.default_rng().integers(0, 256, (12, 32, 32, 3), np.uint8)
+    with TemporaryDirectory(prefix=PREFIX, dir=folder, ignore_cleanup_errors=True) as name:
+        paths = [Path(name, part) for part in ("written", "again")]
+        store = await in_thread(FILE_SECONDS, write_small, pixels, paths[0])
+        images = da.concatenate([block(store, b) for b in range(store.blocks)])
+        if busy:
+            found = await in_thread(FILE_SECONDS, partial(images.compute, scheduler="sync"))
+        else:
+            found = await client.compute(images, workers=list(facts.workers))
+        again = await in_thread(FILE_SECONDS, write_small, found, paths[1])
+    where = "here, for a run trains on the cluster" if busy else "on the cluster"
+    if not np.array_equal(found, pixels) or again.digest != store.digest:
+        what = f"{folder}: a store read {where} is not what was written"
+        return [Finding("store", FAILURE, what, "don't train there: test the disk and the memory")]
+    return [Finding("store", OK, f"{folder}: written, read {where}, the same to the bit")]
+
+
+def write_small(images: np.ndarray[Any, Any], path: Path) -> BlockStore:
+    """A store of two blocks, opened from its disk."""
+    return open_store(write_store(images, path, block_size=8).path)
