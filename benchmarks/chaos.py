@@ -95,13 +95,13 @@ class Chaos:
 
     def next_command(self) -> list[str]:
         """What a person would type now."""
+        last = self.trial.commands[-1] if self.trial.commands else ["", 0]
+        if last[0] in ("train", "resume") and last[1] == 1 and not self.trial.embedded:
+            return ["attach", *self.where()]  # it may train already, without its client
         if not (self.run / "config.yaml").exists():
             options = [text for each in self.settings() for text in ("--set", each)]
             what = ["train", "tiny", "--data", str(self.store), "--run", str(self.run)]
             return [*what, *options, *self.where()]
-        last = self.trial.commands[-1] if self.trial.commands else ["", 0]
-        if last[0] == "resume" and last[1] == 1 and not self.trial.embedded:
-            return ["attach", *self.where()]  # it trains already, without its client
         return ["resume", str(self.run), *self.where()]
 
     def settings(self) -> list[str]:

@@ -18,7 +18,7 @@ ROOMS = [
     {"data"},
     {"graph"},
     {"training"},
-    {"analysis", "dashboard", "cli", "preload"},
+    {"analysis", "dashboard", "cli", "preload", "__main__"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
 FORBIDDEN = {

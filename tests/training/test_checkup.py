@@ -301,17 +301,19 @@ def test_an_embedded_cluster_is_well_and_nothing_is_left(tiny_store, tmp_path):
 @pytest.fixture(scope="module")
 def running():
     """A client of a cluster without the controller, whose worker has two threads and no limit."""
-    with LocalCluster(
-        n_workers=1,
-        threads_per_worker=2,
-        memory_limit=0,
-        processes=False,
-        protocol="tcp",
-        host="127.0.0.1",
-        dashboard_address="127.0.0.1:0",
-    ) as cluster:
-        with cluster.get_client() as client:
-            yield client
+    with (
+        LocalCluster(
+            n_workers=1,
+            threads_per_worker=2,
+            memory_limit=0,
+            processes=False,
+            protocol="tcp",
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+        ) as cluster,
+        cluster.get_client() as client,
+    ):
+        yield client
 
 
 def test_a_running_cluster_is_asked(running, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Any, cast
 import dask
 import dask.array as da
 from dask.core import flatten
-from distributed import Client, LocalCluster, Security, futures_of, wait
+from distributed import Client, LocalCluster, Security, Worker, WorkerPlugin, futures_of, wait
 from distributed.comm.addressing import unparse_host_port
 
 from yfccdask.errors import ClusterError
@@ -167,12 +168,28 @@ async def connect(request: ClusterRequest, workers: bool = True) -> AsyncIterato
             LocalCluster(asynchronous=True, **embedded_options(request)) as cluster,
             Client(cluster, asynchronous=True, set_as_default=False) as client,
         ):
+            if request.processes:
+                await client.register_plugin(TerminatedByOwner())
             try:
                 yield client
             finally:
                 if request.processes:
                     with suppress(OSError, TimeoutError):
                         await asyncio.wait_for(client.run(hush_worker), timeout=5)
+
+
+class TerminatedByOwner(WorkerPlugin):
+    """Embedded workers outlive signals that go to a whole job: their owner commits first.
+
+    They end with their owner, however it ends.
+    """
+
+    name = "yfccdask-terminated-by-owner"
+
+    def setup(self, worker: Worker) -> None:
+        """On a worker, in its main thread."""
+        for number in (signal.SIGTERM, signal.SIGUSR1):
+            signal.signal(number, signal.SIG_IGN)
 
 
 def embedded_options(request: ClusterRequest) -> dict[str, Any]:

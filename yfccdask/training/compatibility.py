@@ -105,6 +105,16 @@ def refuse_mismatches(lines: Iterable[str]) -> None:
         raise VersionMismatch("\n".join(lines))
 
 
+async def check_versions(client: Client, own: Versions) -> None:
+    """Refuse a cluster that could not understand the one who asks, of versions ``own``.
+
+    Raises
+    ------
+    VersionMismatch
+    """
+    refuse_mismatches(mismatches(own, *await scheduler_and_worker_versions(client)))
+
+
 async def scheduler_and_worker_versions(client: Client) -> tuple[Versions, dict[str, Versions]]:
     """`process_versions` of the scheduler, and of each worker by its address.
 

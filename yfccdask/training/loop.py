@@ -17,15 +17,13 @@ from typing import Any
 import dask.array as da
 import numpy as np
 from distributed import Client
-from distributed.client import FutureCancelledError
-from distributed.scheduler import KilledWorker, NoValidWorkerError
 
 from yfccdask.config import Config
 from yfccdask.data.blocks import BlockStore
 from yfccdask.data.commits import Commit
 from yfccdask.data.events import Event
 from yfccdask.data.runs import Run
-from yfccdask.errors import Diverged, LostChunk
+from yfccdask.errors import Diverged
 from yfccdask.geometry import ChunkIndex, Layout
 from yfccdask.training.clusters import gather_chunks
 from yfccdask.training.committing import Network, read_commit, write_commit
@@ -48,7 +46,7 @@ from yfccdask.training.pipeline.messages import Event as PipelineEvent
 from yfccdask.training.pipeline.state_machine import Progress, StateMachine
 from yfccdask.training.pipeline.visits import Visit
 from yfccdask.training.submission import Costs, Submission, divergence
-from yfccdask.training.watching import HungWorkers, Patience, lost_worker
+from yfccdask.training.watching import LOSSES, HungWorkers, Patience, lost_chunk, lost_worker
 
 OnEvent = Callable[[Event], None]
 
@@ -134,8 +132,8 @@ class Trainer:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             done = next(task for task in tasks if task.done())
             return str(await done)
-        except (KilledWorker, NoValidWorkerError, FutureCancelledError) as error:
-            raise self.lost(error) from None
+        except LOSSES as error:
+            raise lost_chunk(self.run.path, error) from None
         finally:
             for task in tasks:
                 task.cancel()
@@ -201,17 +199,10 @@ class Trainer:
         try:
             why = await lost_worker(self.client, self.submission.errands.workers, self.patience)
         except HungWorkers as error:
-            raise self.lost(error) from error
+            raise lost_chunk(self.run.path, error) from error
         for instruction in self.machine.handle(WorkerLost(why, time.monotonic())):
             if isinstance(instruction, Recover):
-                raise self.lost(instruction.why)
-
-    def lost(self, what: object) -> LostChunk:
-        """The error that a lost worker ends the session with."""
-        return LostChunk(
-            f"{self.run.path}: expected every worker to stay, found one lost ({what}): go on from "
-            f"the last commit with `yfccdask resume {self.run.path}`"
-        )
+                raise lost_chunk(self.run.path, instruction.why)
 
     async def record_ticks(self) -> None:
         """Record ticks in their order as their costs come in."""

@@ -20,31 +20,42 @@ from distributed import Client
 
 from yfccdask.config import Config
 from yfccdask.data.blocks import BlockStore
-from yfccdask.data.commits import next_number, recent_commits
+from yfccdask.data.commits import (
+    commit_folder,
+    commit_numbers,
+    next_number,
+    open_commit,
+    set_aside,
+)
 from yfccdask.data.events import Event
 from yfccdask.data.run_locks import hold_run
 from yfccdask.data.runs import Run, create_run
 from yfccdask.errors import DamagedCommit, LostChunk, YfccdaskError
+from yfccdask.training.compatibility import Versions, check_versions, process_versions
 from yfccdask.training.loop import OnEvent, Trainer
 from yfccdask.training.pipeline.messages import Wish
 from yfccdask.training.planning import at_addresses, plan_on, refuse
 from yfccdask.training.planning.sites import workers_of
 from yfccdask.training.provenance import Facts, differences, run_provenance, worker_facts
 from yfccdask.training.tally import Tally
-from yfccdask.training.watching import HungWorkers, restart_workers
+from yfccdask.training.watching import HungWorkers, Patience, restart_workers, while_all_stay
 
 Clients = Callable[[], AbstractAsyncContextManager[Client]]
 
 
 @dataclass(frozen=True)
 class Work:
-    """What a session trains: a run that is there, or a new one at ``path``."""
+    """What a session trains: a run that is there, or a new one at ``path``.
+
+    ``versions`` are those of the client that asked for it.
+    """
 
     store: BlockStore
     config: Config
     path: Path
     run: Run | None = None
     force: bool = False
+    versions: Versions = field(default_factory=process_versions)
 
 
 @dataclass
@@ -213,7 +224,9 @@ class Session:
     async def attempt(self) -> str:
         """Plan on the workers that are there, load what there is, and train."""
         async with self.clients() as client:
-            trainer = await self.prepared(client)
+            patience = Patience(self.config.recovery.patience, planned=0.0, settling=True)
+            preparing = self.prepared(client)
+            trainer = await while_all_stay(client, self.work.path, preparing, patience)
             self.trainer = trainer
             if self.paused:
                 trainer.wish("pause")
@@ -224,6 +237,7 @@ class Session:
 
     async def prepared(self, client: Client) -> Trainer:
         """A trainer on the client's cluster, with the last commit's network on it."""
+        await check_versions(client, self.work.versions)
         plan, addresses = await plan_on(client, self.config, self.work.store, self.work.path)
         if not self.work.force:
             refuse(plan)
@@ -254,19 +268,20 @@ class Session:
         DamagedCommit
             If there are commits, and none can be read.
         """
-        damaged: list[DamagedCommit] = []
-        for found in await asyncio.to_thread(list, recent_commits(run.path)):
+        damaged: dict[Path, DamagedCommit] = {}
+        for number in commit_numbers(run.checkpoints):
+            folder = commit_folder(run.checkpoints, number)
             try:
-                if isinstance(found, DamagedCommit):
-                    raise found
-                await trainer.go_on_from(found)
+                await trainer.go_on_from(await asyncio.to_thread(open_commit, folder))
+                for path in damaged:
+                    set_aside(path)
                 return
             except DamagedCommit as error:
-                damaged.append(error)
+                damaged[folder] = error
                 self.log("warning", text=f"{error}: going on from the commit before it")
         if damaged:
             raise DamagedCommit(
                 f"{run.checkpoints}: expected a commit that can be read, found {len(damaged)} that "
-                f"can't (the newest: {damaged[0]}): put a copy back, or move them away to train "
-                "from the first tick"
+                f"can't (the newest: {next(iter(damaged.values()))}): put a copy back, or move "
+                "them away to train from the first tick"
             )

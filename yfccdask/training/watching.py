@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 from distributed import Client
+from distributed.client import FutureCancelledError
+from distributed.comm import CommClosedError
+from distributed.scheduler import KilledWorker, NoValidWorkerError
+
+from yfccdask.errors import LostChunk
+from yfccdask.training.planning.sites import workers_of
 
 WATCH_SECONDS = 2.0  # between looks
 ANSWER_SECONDS = 10.0  # in which a worker that lives says what it does
 LEAST_PATIENCE = 300.0
 LONGEST_BLOCKS = 10  # of the longest block's time is as long as nothing may happen
 WHILE_SETTLING = 10  # times the patience, for a commit
+
+
+LOSSES = (KilledWorker, NoValidWorkerError, FutureCancelledError, CommClosedError)
+T = TypeVar("T")
 
 
 class HungWorkers(Exception):
@@ -62,6 +73,39 @@ class Patience:
     @property
     def over(self) -> bool:
         return not self.held and self.idle > self.bound
+
+
+def lost_chunk(run: Path, what: object) -> LostChunk:
+    """The error that a lost worker ends an attempt with."""
+    return LostChunk(
+        f"{run}: expected every worker to stay, found one lost ({what}): go on from the last "
+        f"commit with `yfccdask resume {run}`"
+    )
+
+
+async def while_all_stay(client: Client, run: Path, work: Awaitable[T], patience: Patience) -> T:
+    """The result of work on a run, unless a worker is lost or hangs before it is there.
+
+    Raises
+    ------
+    LostChunk
+        If one is gone, or hangs (`HungWorkers` is then its cause).
+    """
+    doing = asyncio.ensure_future(work)
+    watching = asyncio.ensure_future(lost_worker(client, list(await workers_of(client)), patience))
+    try:
+        await asyncio.wait({doing, watching}, return_when=asyncio.FIRST_COMPLETED)
+        if doing.done():
+            return await doing
+        raise lost_chunk(run, await watching)
+    except LOSSES as error:
+        raise lost_chunk(run, error) from None
+    except HungWorkers as error:
+        raise lost_chunk(run, error) from error
+    finally:
+        doing.cancel()
+        watching.cancel()
+        await asyncio.gather(doing, watching, return_exceptions=True)
 
 
 async def lost_worker(client: Client, workers: Sequence[str], patience: Patience) -> str:

@@ -25,10 +25,7 @@ from yfccdask.data.events import Event
 from yfccdask.data.runs import Run, open_run, refuse_existing
 from yfccdask.errors import ClusterBusy, RunError, StoreError, YfccdaskError
 from yfccdask.training.compatibility import (
-    mismatches,
     process_versions,
-    refuse_mismatches,
-    scheduler_and_worker_versions,
 )
 from yfccdask.training.control.protocol import (
     HANDLER,
@@ -132,7 +129,8 @@ class Controller(SchedulerPlugin):
         path = refuse_existing(request["run"])
         store = await asyncio.to_thread(open_store, request["store"])
         check_store(config, store)
-        return await self.launched(Work(store, config, path, None, request["force"]), request)
+        asked = (request["force"], request["versions"])
+        return await self.launched(Work(store, config, path, None, *asked), request)
 
     async def resume(self, request: Message) -> Message:
         """Go on with a run: one that is paused here, else from its last commit."""
@@ -140,7 +138,7 @@ class Controller(SchedulerPlugin):
         session = self.session
         if self.busy and session and path in (None, session.work.path):
             if not session.paused:
-                raise ClusterBusy(f"{session.work.path}: trains already; `yfccdask attach` follows")
+                raise ClusterBusy(trains_already(session))
             session.wish("resume")
             return await self.status(request)
         if path is None:
@@ -148,12 +146,15 @@ class Controller(SchedulerPlugin):
         self.refuse_second(path)
         run = await asyncio.to_thread(resumable, path)
         store = await asyncio.to_thread(store_of, run)
-        return await self.launched(Work(store, run.config, path, run, request["force"]), request)
+        asked = (request["force"], request["versions"])
+        return await self.launched(Work(store, run.config, path, run, *asked), request)
 
     def refuse_second(self, path: str | Path) -> None:
         """One run at a time: the one that holds the cluster is named."""
         if self.busy and self.session:
             session = self.session
+            if Path(path) == session.work.path:
+                raise ClusterBusy(trains_already(session))
             raise ClusterBusy(
                 f"{path}: expected a free cluster, found {session.work.path} on it "
                 f"({session.state}): wait, `yfccdask stop` it, or use another cluster"
@@ -161,7 +162,6 @@ class Controller(SchedulerPlugin):
 
     async def launched(self, work: Work, request: Message) -> Message:
         """Start a session; answer once its plan is accepted and its run on disk."""
-        await self.check_versions(request["versions"])
         self.session = Session(self.clients, work, self.publish, self.scheduler.address)
         self.events.clear()
         self.ended = None
@@ -170,12 +170,6 @@ class Controller(SchedulerPlugin):
         if self.training.done() or self.ended:
             await self.training
         return await self.status(request)
-
-    async def check_versions(self, client: dict[str, str]) -> None:
-        """Client, scheduler and workers must be able to understand each other."""
-        async with self.clients() as own:
-            scheduler, workers = await scheduler_and_worker_versions(own)
-        refuse_mismatches(mismatches(client, scheduler or process_versions(), workers))
 
     async def trained(self, session: Session) -> str:
         """Train a session to its end, and say how it ended to all who follow."""
@@ -260,6 +254,15 @@ def client_security(security: Security) -> Security | None:
         tls_client_cert=security.tls_client_cert or security.tls_scheduler_cert,
         tls_client_key=security.tls_client_key or security.tls_scheduler_key,
         require_encryption=True,
+    )
+
+
+def trains_already(session: Session) -> str:
+    """What to say to somebody who wants a run to train that does."""
+    path = session.work.path
+    return (
+        f"{path}: expected a run that nobody trains, found it in training here ({session.state}): "
+        f"`yfccdask attach {path}` follows it"
     )
 
 

@@ -244,8 +244,9 @@ async def outcome(path: str | Path, events: AsyncIterator[Event], on_event: OnEv
 
 def lost_scheduler(client: Client, error: Exception) -> ClusterError:
     """What to say when a scheduler doesn't answer any more."""
+    address = client.scheduler.address if client.scheduler is not None else client._start_arg
     return ClusterError(
-        f"expected the scheduler {client._start_arg} to answer, found it gone "
+        f"expected the scheduler {address} to answer, found it gone "
         f"({str(error) or 'no answer'}): if it was stopped, start it again and go on with "
         "`yfccdask resume RUN`"
     )

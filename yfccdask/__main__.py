@@ -1,0 +1,5 @@
+"""``python -m yfccdask``."""
+
+from yfccdask.cli.group import main
+
+main(prog_name="yfccdask")
