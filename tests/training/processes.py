@@ -16,9 +16,8 @@ LOOPBACK = ("--host", "127.0.0.1", "--dashboard-address", "127.0.0.1:0")
 def command(*arguments):
     """Start ``yfccdask ...``; its standard output and error are pipes."""
     line = [sys.executable, "-m", "yfccdask", *map(str, arguments)]
-    return subprocess.Popen(
-        line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **GROUP
-    )
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(line, text=True, start_new_session=True, **pipes)
 
 
 def events_of(process):
