@@ -1,32 +1,32 @@
 """Does a long run stay as small as it began? ``python -m benchmarks.lineage [blocks]``
 
-A small network trains on 2,000 blocks, two layers staggered; at every 20th block the tasks and the
-memory of the scheduler and the workers are read. Results: the figures, and a page with the plot.
+A small network trains on 2,000 blocks, two layers staggered, through the controller; at every 20th
+block the tasks and the memory of the scheduler and the workers are read, and how many task groups
+Dask's spans remember (the controller prunes them). The scheduler's process is this one: its memory
+is also the controller's and the follower's. Results: the figures, and a page with the plot.
 """
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
+import dask
 import numpy as np
 import psutil
 from bokeh.layouts import column
 from bokeh.plotting import figure, output_file, save
-from distributed import Client
+from distributed import Client, LocalCluster, Scheduler
 from distributed.worker import Worker
 
 from benchmarks.recording import RESULTS, record
 from benchmarks.watched_run import noise_store
+from yfccdask import train
 from yfccdask.config import Config, parse_config
-from yfccdask.data.runs import create_run
-from yfccdask.training.clusters import ClusterRequest, connect
-from yfccdask.training.loop import Trainer
-from yfccdask.training.planning import at_addresses, plan_on
-from yfccdask.training.provenance import run_provenance, worker_facts
+from yfccdask.data.events import Event
+from yfccdask.training.clusters import TRAINING_SETTINGS, ClusterRequest, embedded_options
 
 EVERY, WARM_UP, BLOCKS_OF_STORE = 20, 0.2, 10
 LAYER = {"kind": "local", "window": 8, "stride": 4, "units": 16, "tile": [2, 2]}
@@ -55,47 +55,51 @@ def worker_size(dask_worker: Worker) -> tuple[int, int]:
     return len(dask_worker.state.tasks), psutil.Process().memory_info().rss
 
 
+def remembered_groups(scheduler: Scheduler) -> int:
+    """Task groups in Dask's spans, of tasks that are there and of those long forgotten."""
+    spans = scheduler.extensions["spans"].spans.values()
+    return sum(len(span.groups) for span in spans)
+
+
 class Watch:
     """Samples of a run: block, tasks and bytes of the scheduler and of the fullest worker."""
 
     def __init__(self, client: Client) -> None:
         self.client, self.samples, self.blocks = client, [], 0  # type: ignore[var-annotated]
 
-    async def sample(self) -> None:
+    def on_event(self, event: Event) -> None:
+        """Count blocks, and read all sizes after every few."""
+        if event["event"] == "block":
+            self.blocks += 1
+            if self.blocks % EVERY == 0:
+                self.sample()
+
+    def sample(self) -> None:
         """Read all sizes once."""
-        workers = (await self.client.run(worker_size)).values()
+        workers = self.client.run(worker_size).values()
         scheduler = self.client.cluster.scheduler
         sizes = (len(scheduler.tasks), psutil.Process().memory_info().rss)
-        self.samples.append((self.blocks, *sizes, *map(max, zip(*workers, strict=True))))
+        most = map(max, zip(*workers, strict=True))
+        self.samples.append((self.blocks, *sizes, *most, remembered_groups(scheduler)))
 
 
-class WatchedTrainer(Trainer):
-    """A trainer that samples after every few recorded blocks."""
-
-    async def record(self, tick: Any, submitted: Any) -> None:
-        await super().record(tick, submitted)
-        before, watch = self.watch.blocks, self.watch
-        watch.blocks += len(submitted)
-        if watch.blocks // EVERY > before // EVERY:
-            await watch.sample()
-
-
-async def sampled(blocks: int, folder: Path) -> np.ndarray:
-    """All samples of a run, (sample, 5)."""
-    config = config_of(blocks)
+def sampled(blocks: int, folder: Path) -> np.ndarray:
+    """All samples of a run, (sample, 6)."""
     store = noise_store(folder, 24 * BLOCKS_OF_STORE, 32, 24)
-    async with connect(ClusterRequest(workers=2)) as client:
-        plan, addresses = await plan_on(client, config, store, folder / "run")
-        facts = await worker_facts(client)
-        run = create_run(folder / "run", config, run_provenance(store, facts))
-        where = (list(plan.layouts), at_addresses(plan, addresses))
-        trainer = WatchedTrainer(client, run, store, *where)
-        trainer.watch = Watch(client)  # type: ignore[attr-defined]
-        await trainer.train()
-        return np.array(trainer.watch.samples)  # type: ignore[attr-defined]
+    options = embedded_options(ClusterRequest(workers=2))
+    with (
+        dask.config.set(TRAINING_SETTINGS),
+        LocalCluster(**options) as cluster,
+        Client(cluster) as client,
+    ):
+        watch = Watch(client)
+        how = {"client": client, "on_event": watch.on_event}
+        train(config_of(blocks), store, folder / "run", **how)
+        return np.array(watch.samples)
 
 
-NAMES = ("scheduler_tasks", "scheduler_bytes", "worker_tasks", "worker_bytes")
+SIZES = ("scheduler_tasks", "scheduler_bytes", "worker_tasks", "worker_bytes")
+NAMES = (*SIZES, "remembered_task_groups")
 
 
 def figures_of(samples: np.ndarray) -> dict[str, Any]:
@@ -134,7 +138,7 @@ def plotted(samples: np.ndarray) -> Path:
 def main(blocks: int = 2000) -> None:
     """Train, print, plot and record."""
     with tempfile.TemporaryDirectory() as folder:
-        samples = asyncio.run(sampled(blocks, Path(folder)))
+        samples = sampled(blocks, Path(folder))
     figures = figures_of(samples)
     for name, value in figures.items():
         print(f"{name:20} {value}")

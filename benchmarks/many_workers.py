@@ -48,18 +48,40 @@ class Processes(NamedTuple):
 
 
 @contextmanager
-def simulated_cluster(workers: int, folder: Path) -> Iterator[Processes]:
-    """Start a scheduler and so many workers, with the settings that training uses."""
+def simulated_cluster(workers: int, folder: Path, preload: str = "") -> Iterator[Processes]:
+    """Start a scheduler and so many workers, with the settings that training uses.
+
+    ``preload`` is a module that the scheduler loads at its start.
+    """
     file = folder / "scheduler.json"
-    scheduler = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--scheduler-file", file]
-    scheduler += ["--host", "127.0.0.1", "--port", "0", "--dashboard-address", "127.0.0.1:0"]
     many = [sys.executable, "-m", "benchmarks.many_workers", file, workers, folder]
     with (
-        _process(scheduler, TRAINING_SETTINGS, folder / "scheduler") as first,
+        _process(_scheduler(file, preload), TRAINING_SETTINGS, folder / "scheduler") as first,
         _process(many, TRAINING_SETTINGS | WORKER_SETTINGS, folder / "workers") as second,
     ):
         _wait_for(folder / "ready", first, second)
         yield Processes(psutil.Process(first.pid), psutil.Process(second.pid), str(file))
+
+
+@contextmanager
+def real_cluster(workers: int, folder: Path, preload: str = "") -> Iterator[Processes]:
+    """The same with `dask worker`, which starts a process for every worker."""
+    file = folder / "scheduler.json"
+    real = [sys.executable, "-m", "dask", "worker", "--scheduler-file", file]
+    real += ["--nworkers", workers, "--nthreads", 1, "--host", "127.0.0.1"]
+    real += ["--dashboard-address", "127.0.0.1:0", "--local-directory", folder / "workers"]
+    with (
+        _process(_scheduler(file, preload), TRAINING_SETTINGS, folder / "scheduler") as first,
+        _process(real, TRAINING_SETTINGS, folder / "workers") as second,
+    ):
+        _wait_for(file, first, second)
+        yield Processes(psutil.Process(first.pid), psutil.Process(second.pid), str(file))
+
+
+def _scheduler(file: Path, preload: str) -> list[Any]:
+    command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--scheduler-file", file]
+    command += ["--host", "127.0.0.1", "--port", "0", "--dashboard-address", "127.0.0.1:0"]
+    return command + (["--preload", preload] if preload else [])
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from yfccdask.geometry import Field, LayerGeometry, local_layer
 from yfccdask.geometry.cuts import assign, even_layout
 from yfccdask.graph import StateChunks, initial_chunks, train_block
 from yfccdask.training.clusters import ClusterRequest, computed, connect, started
-from yfccdask.training.schedule import Visit, objective_of, rates_of
+from yfccdask.training.pipeline.visits import Visit, objective_of, rates_of
 
 IMAGES, BATCHES = 960, 5
 

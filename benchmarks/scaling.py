@@ -17,7 +17,6 @@ import sys
 import time
 from collections import Counter, deque
 from dataclasses import dataclass, field
-from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -32,15 +31,23 @@ from benchmarks.thin_network import paper_config, thin_config, thin_cut, thin_st
 from yfccdask.data import BlockStore
 from yfccdask.data.runs import create_run
 from yfccdask.training.clusters import ClusterRequest, computed, connect
-from yfccdask.training.inputs import Inputs
-from yfccdask.training.loop import Costs, Trainer
+from yfccdask.training.inputs import Inputs, prepared_whitening
+from yfccdask.training.loop import Trainer
+from yfccdask.training.pipeline.messages import (
+    Begun,
+    Event,
+    Instruction,
+    Settled,
+    Tick,
+    TickDone,
+)
 from yfccdask.training.planning import Calibration, RunPlan, at_addresses, calibrate, plan
 from yfccdask.training.planning.network_cut import NetworkCut
 from yfccdask.training.planning.sites import workers_of
 from yfccdask.training.planning.stages import transfers
 from yfccdask.training.planning.traffic import moved_bytes, sigma_moved, tasks_of
 from yfccdask.training.provenance import run_provenance, worker_facts
-from yfccdask.training.schedule import Tick, ticks
+from yfccdask.training.submission import Costs
 
 CASES = {"8": (8, None), "32": (32, None), "32, of 10 GB": (32, "10GB"), "98": (98, None)}
 WARM, COUNTED = 1, 3  # blocks at a layer's start, and those after them that are measured
@@ -64,29 +71,39 @@ class MeasuredTrainer(Trainer):
 
     processes: Processes | None = None
     found: list[Figures] = field(default_factory=list)
+    given: deque[Instruction] = field(default_factory=deque)
 
-    async def all_ticks(self, inputs: Inputs) -> None:
-        schedule = ticks(self.config, self.block_images)
-        for layer, group in groupby(schedule, key=lambda tick: tick.visits[0].layer):
-            layer_ticks = list(group)
-            await self.blocks(inputs, layer_ticks[:WARM])
+    async def session(self) -> str:
+        """As a trainer's, but every layer's blocks in three groups, each to its end."""
+        white = await prepared_whitening(self.client, self.run, self.store, self.token)
+        where = (self.layouts[0], self.owners[0])
+        inputs = Inputs(self.config, self.store, white, self.token, *where)
+        self.tell(Begun(time.monotonic()))
+        for layer in range(len(self.layouts)):
+            await self.blocks(inputs, WARM)
             before = await self.settled_readings()
-            await self.blocks(inputs, layer_ticks[WARM:-1])
+            await self.blocks(inputs, COUNTED)
             after = await self.readings()
             self.found.append({"layer": layer + 1} | per_block(before, after))
-            await self.blocks(inputs, layer_ticks[-1:])
-            await self.settle(layer_ticks[-1])
+            await self.blocks(inputs, 1)
+            seconds = await self.settle(self.given.popleft())
+            self.tell(Settled(time.monotonic(), seconds))
+        return "finished"
 
-    async def blocks(self, inputs: Inputs, some: list[Tick]) -> None:
-        """Some ticks as `Trainer.all_ticks` submits and records them, and the end of the last."""
+    def tell(self, event: Event) -> None:
+        """Tell the pipeline, and keep what it says until it is wanted."""
+        self.given.extend(self.machine.handle(event))
+
+    async def blocks(self, inputs: Inputs, number: int) -> None:
+        """So many ticks as a trainer submits and records them, and the end of the last."""
         under_way: deque[tuple[Tick, Costs]] = deque()
-        for tick in some:
-            under_way.append((tick, await self.submit(inputs, tick)))
-            self.network.tick = tick.number + 1
-            while len(under_way) >= self.config.engine.blocks_in_flight:
-                await self.record(*under_way.popleft())
-        while under_way:
-            await self.record(*under_way.popleft())
+        while number or under_way:
+            while number and self.given:
+                tick, number = self.given.popleft(), number - 1
+                under_way.append((tick, await self.submission.submit(inputs, tick)))
+            tick, costs = under_way.popleft()
+            objectives = await self.record(tick, costs)
+            self.tell(TickDone(tick.number, objectives, time.monotonic()))
         await computed(self.client, *self.network.states.values())  # costs may be there before
 
     async def settled_readings(self) -> Figures:

@@ -19,7 +19,7 @@ from yfccdask.numerics.contrast import normalise_field
 from yfccdask.numerics.local_visits import Windows, forward_visit, initial_state, train_visit
 from yfccdask.numerics.whitening import filter_images, normalise_contrast
 from yfccdask.training.inputs import contrast_scale, contrast_window
-from yfccdask.training.schedule import layer_visits, objective_of, rates_of
+from yfccdask.training.pipeline.visits import layer_visits, objective_of, rates_of
 
 
 def best(work: Callable[[], Any]) -> float:

@@ -188,7 +188,7 @@ class TerminatedByOwner(WorkerPlugin):
 
     def setup(self, worker: Worker) -> None:
         """On a worker, in its main thread."""
-        for number in (signal.SIGTERM, signal.SIGUSR1):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
             signal.signal(number, signal.SIG_IGN)
 
 
