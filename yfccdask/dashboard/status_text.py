@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from textwrap import shorten
 from typing import Any
 
 from yfccdask.training.run_overviews import RunOverview
@@ -42,16 +43,16 @@ def layer_text(layer: LayerTally) -> str:
 
 def runs_table(found: Sequence[RunOverview]) -> tuple[list[str], list[list[str]]]:
     """Headings and rows for a terminal."""
-    headings = ["run", "state", "why", "blocks per layer", "commit", "written"]
+    headings = ["run", "state", "blocks per layer", "commit", "written", "why"]
     now = time.time()
     rows = [
         [
             each.run,
             each.state,
-            each.reason,
             " ".join(f"{layer.blocks}/{layer.of}" for layer in each.layers) or "-",
             "-" if each.commit is None else str(each.commit),
             "-" if each.committed is None else f"{age(now - each.committed)} ago",
+            shorten(each.reason, 80, placeholder=" ..."),
         ]
         for each in found
     ]

@@ -77,13 +77,13 @@ def sealed(fields: dict[str, Any]) -> str:
     return json.dumps({**fields, "sha256": digest}) + "\n"
 
 
-def unsealed(path: Path) -> dict[str, Any] | None:
-    """The fields of a file that `sealed` made; None if it is not as it was written."""
+def unsealed(path: Path, *names: str) -> dict[str, Any] | None:
+    """The fields, of these names, of a file that `sealed` made; None if it is another."""
     try:
         text = path.read_text(encoding="utf-8")
         fields = json.loads(text)
         fields.pop("sha256")
-        return fields if sealed(fields) == text else None
+        return fields if sealed(fields) == text and set(fields) == set(names) else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
@@ -140,7 +140,7 @@ def _file_damage(path: Path, name: str, facts: FileFacts, deep: bool) -> Damage 
 def _manifest_damage(path: Path) -> Damage | None:
     try:
         digest, seal = file_digest(path / MANIFEST), path / SEAL
-        fields = unsealed(seal) if seal.is_file() else None
+        fields = unsealed(seal, "manifest_sha256") if seal.is_file() else None
     except OSError as error:
         return _damage(MANIFEST, "a file", str(error.strerror))
     if fields is not None and fields["manifest_sha256"] != digest:
@@ -154,9 +154,14 @@ def _manifest_damage(path: Path) -> Damage | None:
     return None
 
 
+def read_pointer(run: Path) -> dict[str, Any] | None:
+    """What ``RUN/LATEST`` says: the newest commit's name, and its manifest's SHA-256."""
+    return unsealed(run / POINTER, "commit", "manifest_sha256")
+
+
 def pointer_damage(run: Path) -> Damage | None:
     """What is wrong with ``RUN/LATEST``, which names the newest commit; None if nothing is."""
-    fields = unsealed(run / POINTER)
+    fields = read_pointer(run)
     if fields is None:
         return _damage(POINTER, "a commit's name under its own SHA-256", "another, or no such file")
     manifest = run / "checkpoints" / str(fields["commit"]) / MANIFEST

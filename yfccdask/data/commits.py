@@ -16,7 +16,7 @@ from typing import Any
 
 import xarray as xr
 
-from yfccdask.data.commit_checks import changed_files, load_manifest
+from yfccdask.data.commit_checks import changed_files, load_manifest, read_pointer
 from yfccdask.errors import DamagedCommit, RunError
 from yfccdask.geometry import ChunkIndex, LayerGeometry, Layout
 
@@ -124,7 +124,8 @@ def commit_numbers(checkpoints: Path) -> list[int]:
 
 def next_number(checkpoints: Path) -> int:
     """A number that no commit has or had, higher than all, those set aside among them."""
-    found = (path.name[:8] for path in checkpoints.glob("*"))
+    found = [path.name[:8] for path in checkpoints.glob("*")]
+    found.append((read_pointer(checkpoints.parent) or {}).get("commit", ""))
     return max((int(name) for name in found if name.isdigit()), default=0) + 1
 
 

@@ -447,9 +447,6 @@ def test_a_worker_lost_while_held_ends_the_session():
 
 
 @pytest.mark.parametrize("seconds", [None, 1.0])
-@pytest.mark.xfail(
-    strict=True, reason="StateMachine.handle takes Settled and Begun although the session is over"
-)
 def test_a_settling_that_ends_after_a_worker_was_lost_hands_nothing_out(seconds):
     loop = settling(commit=seconds is not None)
     loop.tell(WorkerLost("gone", 1.0))
@@ -634,7 +631,6 @@ def test_what_a_session_goes_on_from_does_not_change_with_it():
     assert found == {"tick": 0, "starts": [0], "taken": [], "objectives": []}
 
 
-@pytest.mark.xfail(strict=True, reason="Progress.as_dict gives its own list of starts away")
 def test_what_was_taken_down_does_not_change_with_the_machine():
     loop = Loop(configured([1, 1]))
     found = loop.machine.progress.as_dict()
@@ -803,12 +799,6 @@ def test_a_run_that_loses_a_worker_goes_on_from_its_last_commit(run, random, tic
     assert Loop(config, blocks, objective, saved).finish() == whole[committed:]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=KeyError,
-    reason="StateMachine._room counts ticks under way, not how far they reach: a tick that stays "
-    "behind lets decisions come that need its objective",
-)
 def test_a_tick_that_stays_behind_delays_the_start_that_depends_on_it():
     config = configured([1, 1], ahead=2, **{**PLATEAU, "plateau_lag": 2})
     loop = Loop(config, [12] * 12)

@@ -62,7 +62,7 @@ class Progress:
         """For JSON."""
         return {
             "tick": self.tick,
-            "starts": self.starts,
+            "starts": list(self.starts),
             "taken": sorted(self.copies.items()),
             "objectives": [
                 [n, sorted(each.items())] for n, each in sorted(self.objectives.items())
@@ -126,6 +126,8 @@ class StateMachine:
 
     def handle(self, event: Event) -> list[Instruction]:
         """Take note of an event; what is to be done now."""
+        if self.phase == "ended" and not isinstance(event, WorkerLost):
+            return []
         self.now = event.at
         match event:
             case Begun():
@@ -188,7 +190,9 @@ class StateMachine:
         return found
 
     def _room(self) -> bool:
-        return len(self.under_way) < self.config.engine.blocks_in_flight
+        """Whether the next tick is near enough to the oldest one under way."""
+        oldest = min(self.under_way, default=self.progress.tick)
+        return self.progress.tick - oldest < self.config.engine.blocks_in_flight
 
     def _next_tick(self) -> Tick:
         progress, number = self.progress, self.progress.tick
