@@ -1,23 +1,18 @@
-"""Commits come and go: a kill at any step leaves the one before, and no number is used twice."""
+"""Commits come and go: a kill at any step leaves the one before, no number is used twice."""
 
-import errno
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
+from tests.data.made_commits import INDEX, LAYOUT, committed, damaged, state_of, value_of, written
 from yfccdask.data import commit_writing, durable
 from yfccdask.data.commit_checks import POINTER, pointer_damage, verify_commit
-from yfccdask.data.commit_reading import read_array
-from yfccdask.data.commit_writing import begin_commit, create_layer, finish_commit, write_chunk
+from yfccdask.data.commit_writing import begin_commit, finish_commit, write_chunk
 from yfccdask.data.commits import (
     Commit,
-    array_shapes,
     commit_folder,
     commit_numbers,
     damaged_commits,
@@ -32,53 +27,7 @@ from yfccdask.data.commits import (
     set_aside,
     unpin_commit,
 )
-from yfccdask.data.events import append_event, read_events
-from yfccdask.data.run_locks import hold_run, holder_of
-from yfccdask.errors import DamagedCommit, DiskFull, RunError, RunHeld
-from yfccdask.geometry import Field, dense_layer, layer_layout
-from yfccdask.numerics.local_visits import State
-
-LAYOUT = layer_layout(dense_layer(Field(2, 2, 2), units=2, leaf=4))
-INDEX = next(iter(LAYOUT.indices()))
-
-
-def state_of(value):
-    """A chunk's state, all of one value."""
-    shapes = array_shapes(LAYOUT.layer)
-    return State(**{name: np.full(shape, value, "f4") for name, (_, shape) in shapes.items()})
-
-
-def written(run, value, token=""):
-    """A commit in the making: one layer whose only chunk holds one value."""
-    partial = begin_commit(run / "checkpoints", 1, token)
-    create_layer(layer_path(partial, 0), LAYOUT, np.float32)
-    return partial, write_chunk(layer_path(partial, 0), LAYOUT, INDEX, state_of(value))
-
-
-def committed(run, value=1.0, finished=False):
-    partial, digests = written(run, value)
-    return finish_commit(partial, 1, {"layers": 1, "finished": finished}, digests)
-
-
-def value_of(commit):
-    """What a commit's chunk holds."""
-    weights = read_array(layer_path(commit.path, 0), "weights", (slice(None),) * 4)
-    assert len(set(weights.ravel().tolist())) == 1
-    return weights[0, 0, 0, 0]
-
-
-def damaged(run, number):
-    """Take a chunk out of a commit."""
-    file = layer_path(commit_folder(run / "checkpoints", number), 0) / "weights/c/0/0/0/0"
-    file.unlink()
-
-
-@pytest.fixture
-def run(tmp_path) -> Path:
-    """A run's folder with what every commit takes a copy of."""
-    (tmp_path / "config.yaml").write_text("seed: 3\n")
-    return tmp_path
-
+from yfccdask.errors import DamagedCommit, RunError
 
 # --- which are kept -----------------------------------------------------------------------------
 
@@ -361,156 +310,3 @@ def test_the_newest_commit_that_opens_says_whether_a_run_has_finished(run):
     assert has_finished(run)
     damaged(run, 2)
     assert not has_finished(run)
-
-
-# --- who holds a run ----------------------------------------------------------------------------
-
-HOLDER = """
-import sys, time
-from pathlib import Path
-from yfccdask.data.run_locks import hold_run
-with hold_run(Path(sys.argv[1]), {"host": "far", "pid": 12, "scheduler": "tcp://far:8786"}):
-    print("held", flush=True)
-    time.sleep(600)
-"""
-
-
-@pytest.fixture
-def other(run):
-    """Another process, which holds the run."""
-    command = [sys.executable, "-c", HOLDER, str(run)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout.readline() == "held\n"
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
-
-
-def test_a_run_that_another_process_holds_is_refused_and_says_who_does(run, other):
-    with pytest.raises(RunHeld) as caught, hold_run(run, {"pid": 34}):
-        pytest.fail("two sessions hold one run")
-    assert "host far, pid 12, scheduler tcp://far:8786" in str(caught.value)
-    assert f"yfccdask attach {run}" in str(caught.value)
-    assert holder_of(run)["pid"] == 12  # asking changed nothing
-
-
-def test_a_process_that_is_killed_lets_its_run_go(run, other):
-    assert holder_of(run) == {"host": "far", "pid": 12, "scheduler": "tcp://far:8786"}
-    other.kill()
-    other.wait()
-    assert holder_of(run) is None
-    with hold_run(run, {"pid": 34}):
-        assert holder_of(run) == {"pid": 34}
-
-
-def test_nobody_holds_a_run_before_and_after(run):
-    assert holder_of(run) is None
-    with hold_run(run, {"pid": 1, "host": "here and now, a long name"}):
-        with pytest.raises(RunHeld), hold_run(run, {"pid": 2}):
-            pytest.fail("two sessions hold one run")
-        assert holder_of(run)["pid"] == 1
-    assert holder_of(run) is None
-    with hold_run(run, {"pid": 2}):
-        assert holder_of(run) == {"pid": 2}
-
-
-def test_an_error_lets_a_run_go(run):
-    with pytest.raises(ZeroDivisionError), hold_run(run, {"pid": 1}):
-        _ = 1 / 0
-    assert holder_of(run) is None
-
-
-# --- full disks ---------------------------------------------------------------------------------
-
-
-def failing(number):
-    def fail(*_, **__):
-        raise OSError(number, os.strerror(number))
-
-    return fail
-
-
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
-def test_a_chunk_for_which_there_is_no_room_says_where_and_how_much(run, monkeypatch, number):
-    partial = begin_commit(run / "checkpoints", 1)
-    create_layer(layer_path(partial, 0), LAYOUT, np.float32)
-    monkeypatch.setattr(commit_writing, "sync_file", failing(number))
-    with pytest.raises(DiskFull) as caught:
-        write_chunk(layer_path(partial, 0), LAYOUT, INDEX, state_of(1.0))
-    text = str(caught.value)
-    assert text.startswith(f"{layer_path(partial, 0) / 'weights/c/0/0/0/0'}: expected to write 64 ")
-    assert os.strerror(number) in text
-    assert "bytes free: make room, then `yfccdask resume RUN`" in text
-
-
-def test_a_chunk_that_cannot_be_written_for_another_reason_is_no_full_disk(run, monkeypatch):
-    partial = begin_commit(run / "checkpoints", 1)
-    create_layer(layer_path(partial, 0), LAYOUT, np.float32)
-    monkeypatch.setattr(commit_writing, "sync_file", failing(errno.EIO))
-    with pytest.raises(RunError, match="64 bytes, found Input/output error: put that right") as bad:
-        write_chunk(layer_path(partial, 0), LAYOUT, INDEX, state_of(1.0))
-    assert not isinstance(bad.value, DiskFull)
-
-
-@pytest.mark.parametrize("name", ["copyfile", "write_text", "publish"])
-def test_a_disk_that_is_full_at_the_end_leaves_the_commit_before(run, monkeypatch, name):
-    committed(run, 1.0)
-    partial, digests = written(run, 2.0)
-    owner = shutil if name == "copyfile" else commit_writing
-    monkeypatch.setattr(owner, name, failing(errno.ENOSPC))
-    with pytest.raises(DiskFull, match="make room"):
-        finish_commit(partial, 2, {"layers": 1, "finished": False}, digests)
-    monkeypatch.undo()
-    assert value_of(latest_commit(run)) == 1.0
-    assert value_of(committed(run, 3.0)) == 3.0
-
-
-def test_a_chunk_that_zarr_cannot_write_is_an_error_of_the_run(run):
-    partial = begin_commit(run / "checkpoints", 1)
-    create_layer(layer_path(partial, 0), LAYOUT, np.float32)
-    (layer_path(partial, 0) / "weights" / "c").write_text("in the way of a folder")
-    with pytest.raises(RunError, match=r"weights.*expected to write 64 bytes, found"):
-        write_chunk(layer_path(partial, 0), LAYOUT, INDEX, state_of(1.0))
-
-
-# --- events -------------------------------------------------------------------------------------
-
-
-def test_a_line_that_was_cut_short_does_not_swallow_the_next_event(tmp_path):
-    log = tmp_path / "events.jsonl"
-    append_event(log, "start", tick=0)
-    begins = log.stat().st_size
-    append_event(log, "block", tick=1, text="a ≠ b")
-    whole = log.read_bytes()
-    for size in range(begins, len(whole) + 1):
-        log.write_bytes(whole[:size])
-        append_event(log, "resume", tick=0)
-        kinds = [event["event"] for event in read_events(log)]
-        complete = size >= len(whole) - 1  # but for the end of the line, perhaps
-        assert kinds == ["start", *["block"] * complete, "resume"]
-        assert log.read_bytes().startswith(whole[:size])
-
-
-def test_the_first_event_makes_the_log(tmp_path):
-    log = tmp_path / "events.jsonl"
-    assert read_events(log) == []
-    event = append_event(log, "start", tick=0)
-    assert read_events(log) == [event]
-
-
-def test_bytes_that_are_no_text_cost_no_other_event(tmp_path):
-    log = tmp_path / "events.jsonl"
-    append_event(log, "start")
-    with log.open("ab") as file:
-        file.write(b"\xff\x00{]\n3\n[]\n\n")
-    append_event(log, "end")
-    assert [event["event"] for event in read_events(log)] == ["start", "end"]
-
-
-def test_an_event_for_which_there_is_no_room_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(Path, "open", failing(errno.ENOSPC))
-    with pytest.raises(DiskFull, match=r"events.jsonl: expected to write \d+ bytes"):
-        append_event(tmp_path / "events.jsonl", "start")
