@@ -114,6 +114,9 @@ def figures_of(samples: np.ndarray) -> dict[str, Any]:
             "late_of_early": round(float(late / early), 3),
             "most": int(steady[:, number].max()),
         }
+    groups = samples[:, len(NAMES)]
+    ever = np.maximum(np.diff(groups, prepend=0), 0).sum()  # without the prunings
+    found["most_groups_of_all"] = round(float(groups.max() / ever), 3)
     return {"blocks": int(samples[-1, 0]), **found}
 
 

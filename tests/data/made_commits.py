@@ -1,5 +1,6 @@
 """Small commits of one chunk, whole and damaged."""
 
+import os
 from pathlib import Path
 
 import numpy as np
