@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -85,6 +86,16 @@ def test_attach_follows_to_the_end_and_75_says_that_it_was_stopped(cluster, deta
     _, err = follower.communicate(timeout=60)
     assert follower.returncode == 75
     assert "stopped and resumable" in err
+
+
+def test_ctrl_c_leaves_a_followed_run_alone(cluster, detached_run):
+    follower = command("attach", "--scheduler", cluster.scheduler_address, "--json")
+    until_block(follower, 1)
+    follower.send_signal(signal.SIGINT)
+    _, err = follower.communicate(timeout=60)
+    assert follower.returncode == 0
+    assert "the run goes on" in err
+    assert state_of(detached_run) == "running"
 
 
 def test_another_run_than_the_one_in_training_is_not_stopped(cluster, detached_run, tmp_path):

@@ -27,8 +27,12 @@ def cluster():
 
 def test_a_client_s_cluster_gives_the_same_digest(cluster, tiny_store, tiny_run, tmp_path):
     facts = []
-    with Client(cluster, set_as_default=False) as client:
+    with (
+        Client(cluster, set_as_default=False) as client,
+        pytest.warns(UserWarning, match="closing it .* ends the run"),
+    ):
         run = train("tiny", tiny_store, tmp_path / "run", client=client, on_connect=facts.append)
+    assert facts[0]["ends_with_this_process"]
     assert digest(run) == digest(tiny_run)
     assert facts[0]["scheduler"] == cluster.scheduler_address
     assert facts[0]["workers"] == 2

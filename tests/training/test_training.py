@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from tests.conftest import THREADS
 from yfccdask.config import load_config
@@ -33,6 +34,15 @@ def test_a_run_records_what_it_did(tiny_run, tiny_store):
     assert run.commit().layers == 3
     assert run.commit().layer(1).weights.dims == ("grid_y", "grid_x", "unit", "input")
     assert run.whitening().shape == (5, 5, 3, 3)
+
+
+def test_plain_xarray_opens_a_layer_of_a_commit(tiny_run):
+    layer = xr.open_zarr(tiny_run.commit().path / "layer-2.zarr", consolidated=False)
+    assert layer.weights.dims == ("grid_y", "grid_x", "unit", "input")
+    assert layer.weights.dtype == np.float32
+    assert set(layer) == {
+        f"{name}{kind}" for name in ("weights", "offset", "alpha") for kind in ("", "_momentum")
+    }
 
 
 def test_every_objective_falls(tiny_run):
@@ -95,6 +105,25 @@ def test_the_digest_is_the_same_wherever_chunks_lie(
     config = load_config("tiny", ["engine.chunk=[2, 2]", "engine.chunk_leaves=1"])
     other = train(config, tiny_store, tmp_path / "run", cluster=SEVEN)
     assert digest(other) == digest(tiny_run)
+
+
+PLATEAU = [
+    "layers.0.passes=8",
+    "layers.1.passes=3",
+    "pipeline={start: plateau, plateau_window: 3, plateau_lag: 4, plateau_improvement: 0.3}",
+    "pipeline.sync_every=2",
+]
+
+
+def test_a_plateau_is_seen_at_the_same_block_on_any_cluster(tiny_store, tmp_path):
+    few = load_config("tiny", [*PLATEAU, "engine.blocks_in_flight=1"])
+    many = load_config("tiny", [*PLATEAU, "engine.blocks_in_flight=4", "engine.chunk=[2, 3]"])
+    one = train(few, tiny_store, tmp_path / "one", cluster=THREADS)
+    three = ClusterRequest(workers=3, processes=False)
+    assert digest(train(many, tiny_store, tmp_path / "three", cluster=three)) == digest(one)
+    starts = {event["layer"]: event["tick"] for event in one.events("scale")}
+    assert 9 <= starts[2] < 32
+    assert starts[2] + 9 <= starts[3] < starts[2] + 12 + 1
 
 
 def test_another_seed_gives_another_digest(tiny_run, tiny_store, tmp_path):

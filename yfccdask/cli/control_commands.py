@@ -8,7 +8,14 @@ from typing import Any
 
 import click
 
-from yfccdask.cli.options import as_json, print_table, report_errors, say, scheduler_options
+from yfccdask.cli.options import (
+    as_json,
+    detachable,
+    print_table,
+    report_errors,
+    say,
+    scheduler_options,
+)
 from yfccdask.dashboard.progress import training_progress
 from yfccdask.dashboard.status_text import live_text, runs_table
 from yfccdask.dashboard.summary import layer_summaries, summary_text
@@ -73,7 +80,7 @@ def status_command(run: Path | None, cluster: ClusterRequest | None, as_json: bo
 @live_command("attach")
 def attach_command(run: Path | None, cluster: ClusterRequest | None, as_json: bool) -> None:
     """Follow a run in training to its end; Ctrl-C leaves it alone. With --json, lines of events."""
-    with training_progress(as_json) as follow:
+    with detachable(embedded=False), training_progress(as_json) as follow:
         done = on_cluster(place_of(run, cluster), lambda live: LiveRun.followed(live, follow))
     if not as_json:
         click.echo(summary_text(layer_summaries(done)))

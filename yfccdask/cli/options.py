@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import json
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -137,6 +138,18 @@ def print_table(headings: list[str], rows: list[list[str]], red: Collection[int]
         table.add_row(*row, style="red" if number in red else None)
     wide = max(Console().width, 180)  # a cut number is worse than a wrapped line
     Console(highlight=False, width=wide).print(table)
+
+
+@contextmanager
+def detachable(embedded: bool) -> Iterator[None]:
+    """Around what follows a run: Ctrl-C leaves one alone that another process trains."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if embedded:
+            raise
+        click.echo("the run goes on without this command; `yfccdask attach` follows it", err=True)
+        sys.exit(0)
 
 
 def report_errors(command: Command) -> Command:

@@ -13,6 +13,7 @@ from distributed.system import MEMORY_LIMIT
 from yfccdask.cli.options import (
     as_json,
     cluster_options,
+    detachable,
     print_table,
     report_errors,
     say,
@@ -156,7 +157,7 @@ def train_command(
     whole = load_config(config, overrides)
     if not as_json:
         click.echo(store_text(plan(whole, data)))
-    with training_progress(as_json) as follow:
+    with detachable(cluster.embedded), training_progress(as_json) as follow:
         done = train(
             whole,
             data,
@@ -188,7 +189,7 @@ def resume_command(
 
     Configuration and store are the run's own. With --json, every event is a line of JSON.
     """
-    with training_progress(as_json) as follow:
+    with detachable(cluster.embedded), training_progress(as_json) as follow:
         done = resume(
             run,
             cluster=None if cluster == ClusterRequest() else cluster,

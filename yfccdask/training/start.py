@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
+import warnings
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,6 +26,10 @@ from yfccdask.training.inputs import check_store
 from yfccdask.training.loop import OnEvent
 
 Result = TypeVar("Result")
+HERE = (
+    "the scheduler lives in this process: closing it (a notebook's kernel, say) ends the run, and "
+    "`yfccdask resume` goes on with it; for one that outlives this process start `dask scheduler`"
+)
 
 
 def train(
@@ -150,7 +155,10 @@ async def _trained(
         )
     async with connect(cluster) as client:
         live = await LiveRun(client).installed()
-        on_connect(await _place(client, live))
+        place = await _place(client, live)
+        if place["ends_with_this_process"] and not cluster.embedded:
+            warnings.warn(HERE, stacklevel=2)
+        on_connect(place)
         with on_stop_signals(_stopper(live), interrupt=cluster.embedded):
             try:
                 events = await live.begin(command, **what)
