@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+from distributed import LocalCluster
 from hypothesis import settings
 
 from yfccdask.data import BlockStore, open_store, write_store
@@ -15,6 +18,13 @@ settings.register_profile("untimed", deadline=None)  # speed lives in benchmarks
 settings.load_profile("untimed")
 
 THREADS = ClusterRequest(workers=1, processes=False)
+
+
+def threads_cluster(workers: int = 2, **options: Any) -> LocalCluster:
+    """A cluster of this process's threads that clients reach by its address."""
+    where = {"protocol": "tcp", "host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
+    one = {"n_workers": workers, "threads_per_worker": 1, "processes": False}
+    return LocalCluster(**{**one, **where, **options})
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ import sys
 import psutil
 import pytest
 from click.testing import CliRunner
-from distributed import LocalCluster
 from PIL import Image
 
+from tests.conftest import threads_cluster
 from tests.training.processes import command, until, until_block
 from yfccdask.cli.group import main
 from yfccdask.config import load_config
@@ -32,14 +32,7 @@ def own_run(tiny_run, tmp_path):
 
 @pytest.fixture(scope="module")
 def cluster():
-    with LocalCluster(
-        n_workers=2,
-        threads_per_worker=1,
-        processes=False,
-        protocol="tcp",
-        host="127.0.0.1",
-        dashboard_address="127.0.0.1:0",
-    ) as cluster:
+    with threads_cluster() as cluster:
         yield cluster
 
 
@@ -106,9 +99,7 @@ def test_another_run_than_the_one_in_training_is_not_stopped(cluster, detached_r
 
 
 def test_a_cluster_that_never_trained_is_idle(tmp_path):
-    with LocalCluster(
-        n_workers=0, processes=False, protocol="tcp", dashboard_address="127.0.0.1:0"
-    ) as empty:
+    with threads_cluster(0) as empty:
         answer = call("status", "--scheduler", empty.scheduler_address)
     assert answer.exit_code == 1
     assert "--preload yfccdask.preload" in answer.output

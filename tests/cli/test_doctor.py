@@ -4,8 +4,9 @@ import json
 
 import pytest
 from click.testing import CliRunner
-from distributed import Client, LocalCluster
+from distributed import Client
 
+from tests.conftest import threads_cluster
 from yfccdask.cli.doctor_commands import doctor_command
 from yfccdask.training import clusters
 
@@ -16,14 +17,7 @@ def call(*arguments):
 
 @pytest.fixture(scope="module")
 def address():
-    with LocalCluster(
-        n_workers=1,
-        threads_per_worker=1,
-        processes=False,
-        protocol="tcp",
-        host="127.0.0.1",
-        dashboard_address="127.0.0.1:0",
-    ) as cluster:
+    with threads_cluster(1) as cluster:
         yield cluster.scheduler_address
 
 

@@ -6,8 +6,8 @@ import time
 from dataclasses import replace
 
 import pytest
-from distributed import LocalCluster
 
+from tests.conftest import threads_cluster
 from yfccdask.training.checkup import (
     FAILURE,
     OK,
@@ -302,15 +302,7 @@ def test_an_embedded_cluster_is_well_and_nothing_is_left(tiny_store, tmp_path):
 def running():
     """A client of a cluster without the controller, whose worker has two threads and no limit."""
     with (
-        LocalCluster(
-            n_workers=1,
-            threads_per_worker=2,
-            memory_limit=0,
-            processes=False,
-            protocol="tcp",
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-        ) as cluster,
+        threads_cluster(1, threads_per_worker=2, memory_limit=0) as cluster,
         cluster.get_client() as client,
     ):
         yield client

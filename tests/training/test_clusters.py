@@ -4,8 +4,9 @@ import asyncio
 import json
 
 import pytest
-from distributed import Client, LocalCluster, Security
+from distributed import Client, Security
 
+from tests.conftest import threads_cluster
 from yfccdask.data.digests import digest
 from yfccdask.errors import ClusterError
 from yfccdask.training.clusters import ClusterRequest, embedded_options
@@ -14,14 +15,7 @@ from yfccdask.training.start import train, with_client
 
 @pytest.fixture(scope="module")
 def cluster():
-    with LocalCluster(
-        n_workers=2,
-        threads_per_worker=1,
-        processes=False,
-        protocol="tcp",
-        host="127.0.0.1",
-        dashboard_address="127.0.0.1:0",
-    ) as cluster:
+    with threads_cluster() as cluster:
         yield cluster
 
 
@@ -54,13 +48,7 @@ def test_two_runs_share_a_cluster_without_sharing_chunks(cluster, tiny_store, ti
 
 
 def test_a_scheduler_without_workers_is_refused_and_nothing_is_written(tiny_store, tmp_path):
-    with LocalCluster(
-        n_workers=0,
-        processes=False,
-        protocol="tcp",
-        host="127.0.0.1",
-        dashboard_address="127.0.0.1:0",
-    ) as empty:
+    with threads_cluster(0) as empty:
         request = ClusterRequest(scheduler=empty.scheduler_address)
         with pytest.raises(ClusterError, match="start `dask worker` first"):
             train("tiny", tiny_store, tmp_path / "run", cluster=request)

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from distributed import Client, LocalCluster
+from distributed import Client
 
+from tests.conftest import threads_cluster
 from yfccdask.config import load_config, network_geometry
 from yfccdask.data import open_store, write_store
 from yfccdask.data.digests import digest
@@ -16,9 +17,7 @@ from yfccdask.training.submission import Submission
 
 @pytest.fixture(scope="module")
 def cluster():
-    with LocalCluster(
-        n_workers=3, threads_per_worker=1, processes=False, dashboard_address=":0"
-    ) as cluster:
+    with threads_cluster(3) as cluster:
         yield cluster
 
 

@@ -4,8 +4,9 @@ import asyncio
 import time
 
 import pytest
-from distributed import Client, LocalCluster
+from distributed import Client
 
+from tests.conftest import threads_cluster
 from yfccdask.config import load_config
 from yfccdask.data.digests import digest
 from yfccdask.data.events import read_events
@@ -25,14 +26,7 @@ SHORT = ["layers.0.passes=15", "preprocessing.whitening=null"]
 
 @pytest.fixture
 def cluster():
-    with LocalCluster(
-        n_workers=2,
-        threads_per_worker=1,
-        processes=False,
-        protocol="tcp",
-        host="127.0.0.1",
-        dashboard_address="127.0.0.1:0",
-    ) as cluster:
+    with threads_cluster() as cluster:
         yield cluster
 
 
@@ -145,9 +139,7 @@ def test_a_paused_run_can_be_stopped(cluster, client, tiny_store, tmp_path):
 
 
 def test_a_scheduler_that_closes_commits_first(tiny_store, tmp_path):
-    with LocalCluster(
-        n_workers=1, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0"
-    ) as cluster:
+    with threads_cluster(1) as cluster:
         run = detached(cluster, tiny_store, tmp_path / "run")
         with Client(cluster, set_as_default=False) as client:
             live = attach(client)
