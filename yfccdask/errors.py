@@ -41,6 +41,10 @@ class DamagedCommit(RunError):
     """A commit whose files do not agree with its manifest."""
 
 
+class ForeignCommit(DamagedCommit):
+    """A commit of another format version: perhaps whole, but not for this yfccdask to judge."""
+
+
 class DiskFull(RunError):
     """A disk, or a share of one, with no room for what a run has to write."""
 

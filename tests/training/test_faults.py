@@ -20,11 +20,12 @@ from tests.training.processes import (
 )
 from yfccdask.config import load_config
 from yfccdask.data.checkpoints import list_commits, verify_run
+from yfccdask.data.commit_checks import file_digest, sealed
 from yfccdask.data.commits import commit_folder, commit_numbers, has_finished
 from yfccdask.data.digests import digest
 from yfccdask.data.events import read_events
 from yfccdask.data.runs import open_run
-from yfccdask.errors import DamagedCommit
+from yfccdask.errors import DamagedCommit, ForeignCommit
 from yfccdask.training import loop
 from yfccdask.training.pipeline.state_machine import Progress
 from yfccdask.training.run_overviews import overview
@@ -245,6 +246,19 @@ def test_a_run_whose_commits_are_all_damaged_is_not_begun_again(tiny_store, tmp_
     for number in numbers:
         (commit_folder(run.checkpoints, number) / "manifest.json").unlink()
     with pytest.raises(DamagedCommit, match="expected a commit that can be read"):
+        resume(run, cluster=THREADS)
+    assert commit_numbers(run.checkpoints) == numbers
+
+
+def test_a_commit_of_another_version_is_refused_and_left_where_it_is(tiny_store, tmp_path):
+    run = stopped(tiny_store, tmp_path / "run")
+    numbers = commit_numbers(run.checkpoints)
+    manifest = commit_folder(run.checkpoints, numbers[0]) / "manifest.json"
+    text = manifest.read_text().replace('"format_version": 3', '"format_version": 4')
+    manifest.write_text(text)
+    seal = sealed({"manifest_sha256": file_digest(manifest)})
+    manifest.with_name("manifest.sha256").write_text(seal)
+    with pytest.raises(ForeignCommit, match="use the yfccdask that wrote it"):
         resume(run, cluster=THREADS)
     assert commit_numbers(run.checkpoints) == numbers
 

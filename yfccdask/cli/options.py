@@ -40,6 +40,8 @@ def scheduler_options(command: Command) -> Command:
     @functools.wraps(command)
     def wrapped(*arguments: Any, **options: Any) -> Any:
         asked = {name: options.pop(name) for name in SCHEDULER}
+        if any(asked.values()) and not (asked["scheduler"] or asked["scheduler_file"]):
+            raise click.UsageError("expected --scheduler with TLS files, found none")
         found = _cluster_request(asked) if any(asked.values()) else None
         return command(*arguments, cluster=found, **options)
 

@@ -23,6 +23,7 @@ from yfccdask.config import load_config
 from yfccdask.dashboard.progress import training_progress
 from yfccdask.dashboard.summary import layer_summaries, summary_text
 from yfccdask.data.digests import digest
+from yfccdask.data.run_locks import holder_of
 from yfccdask.data.runs import open_run
 from yfccdask.errors import PlanRefused
 from yfccdask.training.clusters import ClusterRequest
@@ -189,7 +190,8 @@ def resume_command(
 
     Configuration and store are the run's own. With --json, every event is a line of JSON.
     """
-    with detachable(cluster.embedded), training_progress(as_json) as follow:
+    alone = cluster.embedded and holder_of(run) is None
+    with detachable(alone), training_progress(as_json) as follow:
         done = resume(
             run,
             cluster=None if cluster == ClusterRequest() else cluster,

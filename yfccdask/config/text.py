@@ -19,6 +19,7 @@ from yfccdask.config.schema import (
     LocalLayer,
     Pipeline,
     Preprocessing,
+    Recovery,
     Whitening,
 )
 
@@ -42,6 +43,7 @@ PAGE_SECTIONS: dict[str, type[BaseModel]] = {
     "layers.N.lcn": Lcn,
     "pipeline": Pipeline,
     "checkpoints": Checkpoints,
+    "recovery": Recovery,
     "engine": Engine,
 }
 

@@ -25,7 +25,7 @@ def live_text(status: dict[str, Any]) -> str:
         lines.append(f"  commit {commit['number']} at tick {commit['tick']}, {age(ago)} ago{cost}")
     lines += [f"  warning: {text}" for text in status["warnings"]]
     if status["lost"]:
-        lines.append(f"  workers were lost {status['lost']} times; it went on from its last commit")
+        lines.append(f"  workers lost: {status['lost']}; it went on from its last commit each time")
     if ended := status.get("ended"):
         lines.append(f"  ended: {ended['reason']} {ended.get('text', '')}".rstrip())
     return "\n".join(lines)

@@ -171,11 +171,17 @@ def pointer_damage(run: Path) -> Damage | None:
     return None
 
 
+def is_foreign(path: Path) -> bool:
+    """Whether a commit's manifest says that it is of another format version."""
+    name, version = _format_of(path)
+    return name == FORMAT and version != VERSION
+
+
 def _format_of(path: Path) -> tuple[Any, Any]:
     try:
         manifest = load_manifest(path)
         return manifest["format"], manifest["format_version"]
-    except (ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None, None
 
 

@@ -16,8 +16,8 @@ from typing import Any
 
 import xarray as xr
 
-from yfccdask.data.commit_checks import changed_files, load_manifest, read_pointer
-from yfccdask.errors import DamagedCommit, RunError
+from yfccdask.data.commit_checks import changed_files, is_foreign, load_manifest, read_pointer
+from yfccdask.errors import DamagedCommit, ForeignCommit, RunError
 from yfccdask.geometry import ChunkIndex, LayerGeometry, Layout
 
 UNIT_DIMENSIONS = ("grid_y", "grid_x", "unit", "input")
@@ -91,8 +91,12 @@ def open_commit(path: Path) -> Commit:
     ------
     DamagedCommit
         If a file is gone or changed; it names the layer, the array and the chunk.
+    ForeignCommit
+        If it is of another format version.
     """
     damages = changed_files(path)
+    if damages and is_foreign(path):
+        raise ForeignCommit(f"{path}: {damages[0]}")
     if damages:
         others = f" (and {len(damages) - 1} more)" if len(damages) > 1 else ""
         raise DamagedCommit(f"{path}: {damages[0]}{others}")

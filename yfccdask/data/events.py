@@ -12,6 +12,7 @@ resume   a session goes on from ``commit`` at ``tick``; later ticks were trained
 warning  ``text``: something to know; the run goes on
 lost     a worker is gone; the session goes on from the last commit, or ends
 pause    the run waits until it is told to go on
+unpause  it was told so
 diverged an objective was not finite
 end      the session is over; ``reason`` (finished, stopped, failed, ...) and ``text`` say why
 ======== ==========================================================================================

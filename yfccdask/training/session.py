@@ -30,7 +30,7 @@ from yfccdask.data.commits import (
 from yfccdask.data.events import Event
 from yfccdask.data.run_locks import hold_run
 from yfccdask.data.runs import Run, create_run
-from yfccdask.errors import DamagedCommit, LostChunk, YfccdaskError
+from yfccdask.errors import DamagedCommit, ForeignCommit, LostChunk, YfccdaskError
 from yfccdask.training.compatibility import Versions, check_versions, process_versions
 from yfccdask.training.loop import OnEvent, Trainer
 from yfccdask.training.pipeline.messages import Wish
@@ -276,6 +276,8 @@ class Session:
                 for path in damaged:
                     set_aside(path)
                 return
+            except ForeignCommit:
+                raise
             except DamagedCommit as error:
                 damaged[folder] = error
                 self.log("warning", text=f"{error}: going on from the commit before it")

@@ -148,7 +148,7 @@ def executing(dask_worker: Any) -> int:
 
 async def restart_workers(client: Client, addresses: Sequence[str]) -> None:
     """Have workers killed, and started again where they have a nanny."""
-    with suppress(TimeoutError, OSError):
+    with suppress(TimeoutError, OSError, ValueError):  # ValueError: one has no nanny
         await client.restart_workers(list(addresses), timeout=30, raise_for_error=False)
     await client.run_on_scheduler(forget_workers, list(addresses))
 

@@ -50,6 +50,11 @@ class CommitClock:
         self.tick, self.since, self.cost = tick, now, seconds
         self.spent += seconds
 
+    def leave_out(self, pause: float) -> None:
+        """Seconds in which nothing was trained are no part of the session."""
+        self.began += pause
+        self.since += pause
+
     def share(self, now: float) -> float:
         """Share of the session's time that commits have cost."""
         return self.spent / (now - self.began) if now > self.began else 0.0

@@ -99,7 +99,7 @@ class Wished:
 
 @dataclass(frozen=True)
 class WorkerLost:
-    """Event: a worker that holds chunks is gone, or hangs."""
+    """Event: a worker that holds chunks is gone."""
 
     why: str
     at: float

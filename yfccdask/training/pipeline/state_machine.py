@@ -109,7 +109,7 @@ class StateMachine:
         self.under_way: set[int] = set()
         self.wishes: set[Wish] = set()
         self.barrier = self.layer_ended = False
-        self.now = 0.0
+        self.now = self.held_at = 0.0
 
     def done(self, layer: int) -> int:
         """Visits that a layer was given at earlier ticks."""
@@ -167,6 +167,7 @@ class StateMachine:
             self.wishes -= {"pause"}
             if self.phase == "held":
                 self.phase = "running"
+                self.clock.leave_out(self.now - self.held_at)
             return self._go_on()
         if self.phase == "held":
             if what != "stop":
@@ -244,5 +245,5 @@ class StateMachine:
         if self.finished or "stop" in wishes:
             self.phase = "ended"
             return [End("finished" if self.finished else "stopped")]
-        self.phase = "held" if "pause" in wishes else "running"
+        self.phase, self.held_at = "held" if "pause" in wishes else "running", event.at
         return [Hold()] if self.phase == "held" else self._go_on()
