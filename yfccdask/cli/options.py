@@ -12,6 +12,7 @@ from typing import Any
 import click
 from dask.utils import parse_bytes
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from yfccdask.errors import ClusterError, YfccdaskError
@@ -138,8 +139,9 @@ def print_table(headings: list[str], rows: list[list[str]], red: Collection[int]
         table.add_column(heading, justify="left" if number < 3 else "right", no_wrap=True)
     for number, row in enumerate(rows):
         table.add_row(*row, style="red" if number in red else None)
-    wide = max(Console().width, 180)  # a cut number is worse than a wrapped line
-    Console(highlight=False, width=wide).print(table)
+    console = Console(highlight=False, width=10_000)
+    console.width = Measurement.get(console, console.options, table).maximum  # nothing is cut
+    console.print(table)
 
 
 @contextmanager

@@ -194,7 +194,7 @@ class Checkpoints(Section):
     every_seconds: PositiveReal | None = 600.0
     """Seconds between commits; null leaves it to every_blocks. A commit follows in any case where a
     layer has finished."""
-    most_share: Annotated[float, Field(gt=0, le=1)] | None = 0.035
+    most_share: Annotated[float, Field(gt=0, le=1)] | None = 0.03
     """Share of the time that commits may cost: one that is due waits until it is worth the last
     one's cost; null never waits."""
     keep: Positive = 2
