@@ -61,6 +61,7 @@ class Controller(SchedulerPlugin):
         self.ended: Message | None = None
         self.events: deque[Event] = deque(maxlen=KEPT_EVENTS)
         self.serial = 0
+        self.version = process_versions()["yfccdask"]  # reads files: not at every question
 
     def __reduce__(self) -> tuple[type[Controller], tuple[()]]:
         return Controller, ()
@@ -106,7 +107,7 @@ class Controller(SchedulerPlugin):
         """What there is to know: of the run in training, else of the last one."""
         facts: Message = {"protocol": PROTOCOL, "serial": self.serial}
         facts |= {
-            "version": process_versions()["yfccdask"],
+            "version": self.version,
             "host": platform.node(),
             "pid": os.getpid(),
         }
@@ -240,6 +241,8 @@ def forget_task_groups(scheduler: Scheduler) -> int:
     gone = 0
     for span in getattr(extension, "spans", {}).values():
         old = {group for group in span.groups if group.name not in scheduler.task_groups}
+        if old == span.groups and old:  # Dask can't do with a span that has none
+            old.pop()
         span.groups -= old
         gone += len(old)
     return gone
