@@ -61,7 +61,12 @@ def assert_resumes(run, undisturbed):
     assert digest(resume(run, cluster=THREADS)).arrays == undisturbed.arrays
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGINT"])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    "name", ["SIGTERM", pytest.param("SIGUSR1", marks=SLOW), pytest.param("SIGINT", marks=SLOW)]
+)
 def test_a_signal_commits_and_ends_with_75(tiny_store, undisturbed, tmp_path, name):
     run = tmp_path / "run"
     process = train_command(tiny_store, run, "--workers", 1)
@@ -145,6 +150,7 @@ def test_a_scheduler_that_is_told_to_stop_commits_the_run(tiny_store, undisturbe
     assert_resumes(run, undisturbed)
 
 
+@pytest.mark.slow
 def test_a_hung_worker_is_given_up_after_a_bounded_time(tiny_store, undisturbed, tmp_path):
     run = tmp_path / "run"
     settings = [*SETTINGS, "recovery.patience=3"]

@@ -166,6 +166,7 @@ def test_a_run_that_loses_a_worker_goes_on_by_itself(tiny_store, tiny_run, tmp_p
     assert digest(run).arrays == digest(tiny_run).arrays
 
 
+@pytest.mark.slow
 def test_a_run_without_attempts_ends_resumable_with_the_first_loss(tiny_store, tiny_run, tmp_path):
     killed, config = [], load_config("tiny", [*COMMITTING, "recovery.attempts=0"])
     with pytest.raises(LostChunk, match="yfccdask resume") as caught:
