@@ -24,7 +24,7 @@ from yfccdask.dashboard.progress import training_progress
 from yfccdask.dashboard.summary import layer_summaries, summary_text
 from yfccdask.data.digests import digest
 from yfccdask.data.run_locks import holder_of
-from yfccdask.data.runs import open_run
+from yfccdask.data.runs import Run, open_run
 from yfccdask.errors import PlanRefused
 from yfccdask.training.clusters import ClusterRequest
 from yfccdask.training.planning import NetworkPlan, RunPlan, calibrate, load_calibration, plan
@@ -169,11 +169,7 @@ def train_command(
             on_event=follow,
             on_connect=follow,
         )
-    if detach:
-        say(as_json, {"run": str(run)}, f"{run}: in training; `yfccdask attach {run}` follows it")
-    elif not as_json:
-        click.echo(summary_text(layer_summaries(done)))
-        click.echo(f"run: {run}")
+    say_outcome(done, detach, as_json)
 
 
 @click.command("resume")
@@ -200,10 +196,16 @@ def resume_command(
             on_event=follow,
             on_connect=follow,
         )
-    if detach:
-        say(as_json, {"run": str(run)}, f"{run}: in training; `yfccdask attach {run}` follows it")
+    say_outcome(done, detach, as_json)
+
+
+def say_outcome(run: Run, detached: bool, as_json: bool) -> None:
+    """What became of a run: in training, or its layers in a line each."""
+    if detached:
+        text = f"{run.path}: in training; `yfccdask attach {run.path}` follows it"
+        say(as_json, {"run": str(run.path)}, text)
     elif not as_json:
-        click.echo(summary_text(layer_summaries(done)))
+        click.echo(f"{summary_text(layer_summaries(run))}\nrun: {run.path}")
 
 
 @click.command("digest")
