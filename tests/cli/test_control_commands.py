@@ -38,8 +38,8 @@ def cluster():
 
 @pytest.fixture
 def detached_run(cluster, tiny_store, tmp_path):
-    """A run in training that takes some seconds; it is stopped afterwards."""
-    config = load_config("tiny", ["layers.0.passes=40", "preprocessing.whitening=null"])
+    """A run in training that takes minutes; it is stopped afterwards."""
+    config = load_config("tiny", ["layers.0.passes=900", "preprocessing.whitening=null"])
     place = ClusterRequest(scheduler=cluster.scheduler_address)
     run = train(config, tiny_store, tmp_path / "long", cluster=place, follow=False)
     yield run.path
