@@ -19,6 +19,7 @@ from yfccdask.cli.options import (
 from yfccdask.dashboard.progress import training_progress
 from yfccdask.dashboard.status_text import live_text, runs_table
 from yfccdask.dashboard.summary import layer_summaries, summary_text
+from yfccdask.data.run_locks import holder_of
 from yfccdask.training.clusters import ClusterRequest
 from yfccdask.training.control.live import LiveRun, scheduler_of
 from yfccdask.training.run_overviews import list_runs, overview
@@ -62,17 +63,13 @@ def status_command(run: Path | None, cluster: ClusterRequest | None, as_json: bo
 
     Of a RUN that nobody trains, what is on disk.
     """
-    if (
-        run is not None
-        and cluster is None
-        and (found := overview(run)).state
-        not in (
-            "training",
-            "paused",
-        )
-    ):
-        say(as_json, found.as_dict(), f"{run}: {found.state}. {found.reason}".rstrip(" ."))
-        return
+    if run is not None and cluster is None:
+        holder = holder_of(run)
+        if not holder:
+            found = overview(run)
+            say(as_json, found.as_dict(), f"{run}: {found.state}. {found.reason}".rstrip(" ."))
+            return
+        cluster = ClusterRequest(scheduler=holder["scheduler"])
     status = asked(place_of(run, cluster), "status", None)
     say(as_json, status, live_text(status))
 
