@@ -58,15 +58,15 @@ async def train_blocks(client: Client, layer: LayerGeometry, blocks: int) -> lis
     layout = even_layout(layer, 2 * len(addresses), 4)
     owners = {index: addresses[n] for index, n in assign(layout, len(addresses)).items()}
     how = {"seed": 0, "layer": 1, "alpha": 1.0, "dtype": np.float32, "owners": owners}
-    states: StateChunks = started(client, initial_chunks("start", layout, **how))
-    field = started(client, noise_field(layer, len(addresses)))
+    states: StateChunks = await started(client, initial_chunks("start", layout, **how))
+    field = await started(client, noise_field(layer, len(addresses)))
     await computed(client, states, field)
     visit, seconds = Visit(1, 0, 0, BATCHES, 0, 1000), []
     for number in range(blocks):
         given = (objective_of(settings), rates_of(settings, layer, visit), IMAGES)
         start = time.monotonic()
         scale = settings.input_deviation
-        states = started(client, train_block(f"block{number}", states, field, scale, *given))
+        states = await started(client, train_block(f"block{number}", states, field, scale, *given))
         await computed(client, states)
         seconds.append(time.monotonic() - start)
     return seconds

@@ -15,12 +15,24 @@ from typing import Any, cast
 import dask
 import dask.array as da
 from dask.core import flatten
-from distributed import Client, LocalCluster, Security, Worker, WorkerPlugin, futures_of, wait
+from dask.highlevelgraph import HighLevelGraph
+from distributed import (
+    Client,
+    Future,
+    LocalCluster,
+    Security,
+    Worker,
+    WorkerPlugin,
+    futures_of,
+    wait,
+)
 from distributed.comm.addressing import unparse_host_port
 
 from yfccdask.errors import ClusterError
+from yfccdask.graph.slices import slices_of
 
 LOOPBACK = "127.0.0.1"
+SLICE_TASKS = 500  # which take the scheduler some 50 ms
 TRAINING_SETTINGS = {
     "distributed.scheduler.work-stealing": False,  # a moved chunk is a moved model
     "distributed.scheduler.no-workers-timeout": "60s",  # a chunk's worker is gone for good
@@ -228,18 +240,41 @@ def same_cluster(client: Client) -> ClusterRequest:
     return ClusterRequest(scheduler=client.scheduler.address, security=client.security)
 
 
-def started(client: Client, *collections: Any, priority: int = 0) -> Any:
+async def started(client: Client, *collections: Any, priority: int = 0) -> Any:
     """Persist collections as they are built: optimizing a graph would lose its tasks' places.
 
-    Tasks of a higher ``priority`` go first on their workers.
+    The graph goes to the scheduler in slices, prepared in threads: a big one in one piece would
+    hold up the scheduler's event loop. Tasks of a higher ``priority`` go first on their workers.
     """
-    persisted = client.persist(list(collections), optimize_graph=False, priority=priority)
+    keys = [list(flatten(each.__dask_keys__())) for each in collections]
+    wanted = {key for each in keys for key in each}
+    graph = HighLevelGraph.merge(*(each.__dask_graph__() for each in collections))
+    futures = {key: graph[key] for key in wanted if isinstance(graph[key], Future)}
+    options = {"sync": False, "priority": priority, "fifo_timeout": 0}
+    for part, held in await asyncio.to_thread(slices_of, graph, wanted, SLICE_TASKS):
+        given = await asyncio.to_thread(client.get, part, held, **options)
+        futures |= zip(held, given, strict=True)
+    persisted = [_rebuilt(*pair, futures) for pair in zip(collections, keys, strict=True)]
+    await _let_go(futures, wanted)
     return persisted[0] if len(collections) == 1 else persisted
+
+
+def _rebuilt(collection: Any, keys: list[Any], futures: dict[Any, Future]) -> Any:
+    rebuild, arguments = collection.__dask_postpersist__()
+    return rebuild({key: futures[key] for key in keys}, *arguments)
+
+
+async def _let_go(futures: dict[Any, Future], wanted: set[Any]) -> None:
+    """Release what was held for later slices only, not all at once either."""
+    for number, key in enumerate([key for key in futures if key not in wanted]):
+        futures.pop(key).release()
+        if number % SLICE_TASKS == SLICE_TASKS - 1:
+            await asyncio.sleep(0.01)
 
 
 async def compute_chunks(client: Client, array: da.Array) -> list[Any]:
     """All chunks of an array that is only a graph yet, in the order of their indices."""
-    return await gather_chunks(client, started(client, array))
+    return await gather_chunks(client, await started(client, array))
 
 
 async def gather_chunks(client: Client, array: da.Array) -> list[Any]:

@@ -77,7 +77,7 @@ async def write_commit(
     for group, states in network.groups.items():
         path = layer_path(partial.resolve(), *group)
         name = f"commit{number}-{path.stem}-{token}"
-        written.append(started(client, written_chunks(name, states, path)))
+        written.append(await started(client, written_chunks(name, states, path)))
     digests = await _gathered_digests(client, written)
     state = _state_of(run, network, progress, finished)
     return await asyncio.to_thread(_finished_commit, run, partial, number, state, digests, pin)
@@ -140,16 +140,16 @@ async def read_commit(
         If a chunk can't be read, which is known once all are there.
     """
 
-    def persisted(layer: int, copy: bool) -> StateChunks:
+    async def persisted(layer: int, copy: bool) -> StateChunks:
         path = layer_path(commit.path.resolve(), layer, copy)
         name = f"{path.stem}-commit{commit.number}-{token}"
         chunks: Any = loaded_chunks(
             name, path, layouts[layer], config.dtype, owners[layer], scratch
         )
-        return started(client, chunks)
+        return await started(client, chunks)
 
     layers = range(commit.layers)
-    states = {layer: persisted(layer, False) for layer in layers}
-    copies = {layer: persisted(layer, True) for layer in commit.state["copies"]}
+    states = {layer: await persisted(layer, False) for layer in layers}
+    copies = {layer: await persisted(layer, True) for layer in commit.state["copies"]}
     await computed(client, *states.values(), *copies.values())
     return Network(states, copies, dict(zip(layers, commit.state["scales"], strict=True)))

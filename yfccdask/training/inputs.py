@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from uuid import uuid4
 
@@ -144,9 +145,10 @@ async def prepared_whitening(
     if run.config.preprocessing.whitening is None:
         return None
     if not run.has_whitening:
-        run.save_whitening(await fit_whitening(client, run.config, store, token))
-    filter_ = constant_array(f"whitening-{token}", np.asarray(run.whitening()))
-    return started(client, filter_)
+        fitted = await fit_whitening(client, run.config, store, token)
+        await asyncio.to_thread(run.save_whitening, fitted)
+    values = await asyncio.to_thread(run.whitening)
+    return await started(client, constant_array(f"whitening-{token}", np.asarray(values)))
 
 
 async def fit_whitening(

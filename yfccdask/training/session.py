@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from distributed import Client
+from distributed import Client, span
 
 from yfccdask.config import Config
 from yfccdask.data.blocks import BlockStore
@@ -224,16 +224,21 @@ class Session:
     async def attempt(self) -> str:
         """Plan on the workers that are there, load what there is, and train."""
         async with self.clients() as client:
-            patience = Patience(self.config.recovery.patience, planned=0.0, settling=True)
-            preparing = self.prepared(client)
-            trainer = await while_all_stay(client, self.work.path, preparing, patience)
-            self.trainer = trainer
-            if self.paused:
-                trainer.wish("pause")
-            if self.stop_asked.is_set():
-                return "stopped"
-            self.began.set()
-            return await trainer.train()
+            with span("yfccdask"):
+                return await self.attempt_on(client)
+
+    async def attempt_on(self, client: Client) -> str:
+        """An attempt as one of Dask's spans: by itself Dask begins and keeps one a tick or so."""
+        patience = Patience(self.config.recovery.patience, planned=0.0, settling=True)
+        preparing = self.prepared(client)
+        trainer = await while_all_stay(client, self.work.path, preparing, patience)
+        self.trainer = trainer
+        if self.paused:
+            trainer.wish("pause")
+        if self.stop_asked.is_set():
+            return "stopped"
+        self.began.set()
+        return await trainer.train()
 
     async def prepared(self, client: Client) -> Trainer:
         """A trainer on the client's cluster, with the last commit's network on it."""

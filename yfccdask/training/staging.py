@@ -31,10 +31,12 @@ class StagedFields:
             return await asyncio.to_thread(build)
         where = (layer, block)
         if where not in self.fields:
-            made = await asyncio.to_thread(lambda: started(self.client, build()))
+            made = await started(self.client, await asyncio.to_thread(build))
             if self.mode == "disk":
                 name = f"staged-layer{layer + 1}-block{block}-{self.scratch.session}"
-                self.stored[where] = started(self.client, stored_field(name, made, self.scratch))
+                self.stored[where] = await started(
+                    self.client, stored_field(name, made, self.scratch)
+                )
             self.fields[where] = made
             return made
         if self.mode == "disk":

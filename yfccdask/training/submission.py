@@ -10,7 +10,6 @@ import asyncio
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import dask.array as da
 import numpy as np
@@ -23,7 +22,7 @@ from yfccdask.graph import Forward, StateChunks, initial_chunks, train_block
 from yfccdask.graph.network_graph import field_deviation
 from yfccdask.graph.rekeying import held_chunks
 from yfccdask.graph.state_chunks import Scratch
-from yfccdask.training.clusters import compute_chunks, computed, gather_chunks, started
+from yfccdask.training.clusters import compute_chunks, computed, started
 from yfccdask.training.committing import Network
 from yfccdask.training.errands import Errands
 from yfccdask.training.inputs import Inputs
@@ -92,7 +91,8 @@ class Submission:
         wanted = self.config.layers[layer].input_deviation
         self.log("scale", layer=layer + 1, tick=tick.number, deviation=deviation, wanted=wanted)
         self.network.scales[layer] = wanted / deviation
-        states = await asyncio.to_thread(lambda: started(self.client, self.initial_states(layer)))
+        made = await asyncio.to_thread(self.initial_states, layer)
+        states = await started(self.client, made)
         self.network.states[layer] = states
         self.versions[layer] = [states.version]
 
@@ -103,11 +103,10 @@ class Submission:
         def measured() -> da.Array:
             first = inputs.field(visit.block, tick.number, below)
             name = f"deviation-layer{layer + 1}-{self.token}"
-            return started(self.client, field_deviation(name, first))
+            return field_deviation(name, first)
 
-        (deviation,) = map(
-            float, await gather_chunks(self.client, await asyncio.to_thread(measured))
-        )
+        made = await asyncio.to_thread(measured)
+        (deviation,) = map(float, await compute_chunks(self.client, made))
         if not math.isfinite(deviation) or deviation == 0:
             raise Diverged(
                 f"layer {layer + 1}: expected an input field that varies, found a deviation of "
@@ -144,17 +143,19 @@ class Submission:
     async def submit_visit(self, inputs: Inputs, tick: Tick, visit: Visit) -> da.Array:
         """Submit a visit and rebind the layer's states; returns the costs under way."""
         field = await self.field(inputs, tick, visit)
-        new, costs = await asyncio.to_thread(self.started_visit, tick, visit, field)
+        graph = await asyncio.to_thread(self.visit_graph, tick, visit, field)
+        order = -tick.number  # blocks in flight would take turns, and hold their fields longer
+        new, costs = await started(self.client, graph, graph.costs(), priority=order)
         self.versions.setdefault(visit.layer, [self.network.states[visit.layer].version])
         self.versions[visit.layer].append(new.version)
         self.network.states[visit.layer] = new
         return costs
 
-    def started_visit(self, tick: Tick, visit: Visit, field: da.Array) -> tuple[Any, da.Array]:
-        """Build a visit's graph and send it to the cluster."""
+    def visit_graph(self, tick: Tick, visit: Visit, field: da.Array) -> StateChunks:
+        """The states after a visit, as a graph."""
         layer, settings = visit.layer, self.config.layers[visit.layer]
         states = self.network.states[layer]
-        new = train_block(
+        return train_block(
             f"state-layer{layer + 1}-tick{tick.number}-{self.token}",
             states,
             field,
@@ -163,9 +164,6 @@ class Submission:
             rates_of(settings, states.layout.layer, visit),
             visit.mini_batches * self.config.batching.mini_batch,
         )
-        order = -tick.number  # blocks in flight would take turns, and hold their fields longer
-        states, costs = started(self.client, new, new.costs(), priority=order)
-        return states, costs
 
     async def finish_layer(self, layer: int) -> None:
         """Check a trained layer's values, and free its staged inputs."""
@@ -199,7 +197,7 @@ class Submission:
         new = {}
         for number, (name, states) in enumerate(old.items()):
             fresh = held_chunks(f"held{number}-tick{tick}-{self.token}", states)
-            new[name] = started(self.client, fresh)
+            new[name] = await started(self.client, fresh)
             await computed(self.client, new[name])
         network.states = {layer: new[states.name] for layer, states in network.states.items()}
         network.copies = {layer: new[copy.name] for layer, copy in network.copies.items()}

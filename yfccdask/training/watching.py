@@ -119,7 +119,7 @@ async def lost_worker(client: Client, workers: Sequence[str], patience: Patience
     while True:
         await asyncio.sleep(min(WATCH_SECONDS, patience.bound))
         assert client.scheduler is not None
-        missing = set(workers) - set((await client.scheduler.identity(n_workers=-1))["workers"])
+        missing = set(workers) - set(await client.scheduler.ncores())
         if missing:
             return f"{sorted(missing)[0]} is gone"
         if patience.over:
