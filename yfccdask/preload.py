@@ -18,9 +18,10 @@ from yfccdask.training.control.controller import Controller
 
 SWITCH_SECONDS = 0.5e-3  # Python's own 5 ms are waited for at every turn while graphs are built
 
+
 def dask_setup(scheduler: Scheduler) -> None:
     """Add the controller; Dask calls this when the scheduler starts."""
-    controller = Controller()
+    controller = Controller(own_process=True)
     scheduler.add_plugin(controller)
     sys.setswitchinterval(SWITCH_SECONDS)
     gc.collect()

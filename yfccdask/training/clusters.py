@@ -30,9 +30,10 @@ from distributed.comm.addressing import unparse_host_port
 
 from yfccdask.errors import ClusterError
 from yfccdask.graph.slices import slices_of
+from yfccdask.training.lineage import Lineage, let_go
 
 LOOPBACK = "127.0.0.1"
-SLICE_TASKS = 500  # which take the scheduler some 50 ms
+SLICE_TASKS = 250  # which take the scheduler some 30 ms
 TRAINING_SETTINGS = {
     "distributed.scheduler.work-stealing": False,  # a moved chunk is a moved model
     "distributed.scheduler.no-workers-timeout": "60s",  # a chunk's worker is gone for good
@@ -240,11 +241,14 @@ def same_cluster(client: Client) -> ClusterRequest:
     return ClusterRequest(scheduler=client.scheduler.address, security=client.security)
 
 
-async def started(client: Client, *collections: Any, priority: int = 0) -> Any:
+async def started(
+    client: Client, *collections: Any, priority: int = 0, lineage: Lineage | None = None
+) -> Any:
     """Persist collections as they are built: optimizing a graph would lose its tasks' places.
 
     The graph goes to the scheduler in slices, prepared in threads: a big one in one piece would
     hold up the scheduler's event loop. Tasks of a higher ``priority`` go first on their workers.
+    ``lineage`` is told where what was submitted can be cut.
     """
     keys = [list(flatten(each.__dask_keys__())) for each in collections]
     wanted = {key for each in keys for key in each}
@@ -254,22 +258,16 @@ async def started(client: Client, *collections: Any, priority: int = 0) -> Any:
     for part, held in await asyncio.to_thread(slices_of, graph, wanted, SLICE_TASKS):
         given = await asyncio.to_thread(client.get, part, held, **options)
         futures |= zip(held, given, strict=True)
+        if lineage is not None:
+            lineage.portions.append(held)
     persisted = [_rebuilt(*pair, futures) for pair in zip(collections, keys, strict=True)]
-    await _let_go(futures, wanted)
+    await let_go([future for key, future in futures.items() if key not in wanted])
     return persisted[0] if len(collections) == 1 else persisted
 
 
 def _rebuilt(collection: Any, keys: list[Any], futures: dict[Any, Future]) -> Any:
     rebuild, arguments = collection.__dask_postpersist__()
     return rebuild({key: futures[key] for key in keys}, *arguments)
-
-
-async def _let_go(futures: dict[Any, Future], wanted: set[Any]) -> None:
-    """Release what was held for later slices only, not all at once either."""
-    for number, key in enumerate([key for key in futures if key not in wanted]):
-        futures.pop(key).release()
-        if number % SLICE_TASKS == SLICE_TASKS - 1:
-            await asyncio.sleep(0.01)
 
 
 async def compute_chunks(client: Client, array: da.Array) -> list[Any]:

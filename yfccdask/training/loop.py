@@ -16,7 +16,7 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
-from distributed import Client
+from distributed import Client, futures_of
 
 from yfccdask.config import Config
 from yfccdask.data.blocks import BlockStore
@@ -28,6 +28,7 @@ from yfccdask.geometry import ChunkIndex, Layout
 from yfccdask.training.clusters import gather_chunks
 from yfccdask.training.committing import Network, read_commit, write_commit
 from yfccdask.training.inputs import Inputs, prepared_whitening, session_token
+from yfccdask.training.lineage import let_go
 from yfccdask.training.pipeline.messages import (
     Begun,
     End,
@@ -156,7 +157,7 @@ class Trainer:
         while True:
             for instruction in self.machine.handle(event):
                 if isinstance(instruction, End):
-                    await self.submission.errands.clear()
+                    await self.submission.end()
                     return instruction.reason
                 await self.carry_out(inputs, instruction)
             event = await self.inbox.get()
@@ -207,16 +208,19 @@ class Trainer:
     async def record_ticks(self) -> None:
         """Record ticks in their order as their costs come in."""
         while True:
-            tick, submitted = await self.recording.get()
-            objectives = await self.record(tick, submitted)
+            done = await self.record(*await self.recording.get())
             self.patience.progress()
-            self.inbox.put_nowait(TickDone(tick.number, objectives, time.monotonic()))
+            self.inbox.put_nowait(done)
 
-    async def record(self, tick: Tick, submitted: Costs) -> dict[int, float]:
-        """Wait for a tick's costs and log them; one that is not finite ends the run."""
+    async def record(self, tick: Tick, submitted: Costs) -> TickDone:
+        """Wait for a tick's costs, log them and let go of them: they hold all that led to them.
+
+        One that is not finite ends the run.
+        """
         objectives = {}
         for visit, costs in submitted:
             parts = await gather_chunks(self.client, costs)
+            await let_go(futures_of(costs))
             means = whole_grid(costs, parts).mean(axis=(1, 2))
             self.record_visit(tick, visit, means)
             objectives[visit.layer] = float(means.sum(axis=1).mean())
@@ -225,7 +229,7 @@ class Trainer:
         for visit in tick.visits:
             if visit.last:
                 await self.submission.finish_layer(visit.layer)
-        return objectives
+        return TickDone(tick.number, objectives, time.monotonic())
 
     def record_visit(self, tick: Tick, visit: Visit, means: np.ndarray) -> None:
         """Log a visit whose costs are averaged over positions (mini_batch, 2)."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import dask.array as da
 import numpy as np
-from distributed import Client
+from distributed import Client, futures_of
 
 from yfccdask.config import Config
 from yfccdask.errors import Diverged
@@ -26,6 +26,7 @@ from yfccdask.training.clusters import compute_chunks, computed, started
 from yfccdask.training.committing import Network
 from yfccdask.training.errands import Errands
 from yfccdask.training.inputs import Inputs
+from yfccdask.training.lineage import Lineage
 from yfccdask.training.pipeline.messages import Tick
 from yfccdask.training.pipeline.visits import Visit, objective_of, rates_of
 from yfccdask.training.staging import StagedFields
@@ -55,6 +56,7 @@ class Submission:
     def __post_init__(self) -> None:
         self.staged = StagedFields(self.client, self.config.engine.stage_fields, self.scratch)
         holders = {address for owners in self.owners for address in owners.values()}
+        self.lineage = Lineage(self.client)
         self.errands = Errands(self.client, self.scratch, sorted(holders))
 
     @property
@@ -92,7 +94,7 @@ class Submission:
         self.log("scale", layer=layer + 1, tick=tick.number, deviation=deviation, wanted=wanted)
         self.network.scales[layer] = wanted / deviation
         made = await asyncio.to_thread(self.initial_states, layer)
-        states = await started(self.client, made)
+        states = await started(self.client, made, lineage=self.lineage)
         self.network.states[layer] = states
         self.versions[layer] = [states.version]
 
@@ -145,7 +147,9 @@ class Submission:
         field = await self.field(inputs, tick, visit)
         graph = await asyncio.to_thread(self.visit_graph, tick, visit, field)
         order = -tick.number  # blocks in flight would take turns, and hold their fields longer
-        new, costs = await started(self.client, graph, graph.costs(), priority=order)
+        new, costs = await started(
+            self.client, graph, graph.costs(), priority=order, lineage=self.lineage
+        )
         self.versions.setdefault(visit.layer, [self.network.states[visit.layer].version])
         self.versions[visit.layer].append(new.version)
         self.network.states[visit.layer] = new
@@ -201,6 +205,14 @@ class Submission:
             await computed(self.client, new[name])
         network.states = {layer: new[states.name] for layer, states in network.states.items()}
         network.copies = {layer: new[copy.name] for layer, copy in network.copies.items()}
+        await self.lineage.forget(futures_of(list(old.values())))
+
+    async def end(self) -> None:
+        """Let go of everything on the cluster."""
+        await self.errands.clear()
+        network = self.network
+        held = [*network.states.values(), *network.copies.values()]
+        await self.lineage.forget(futures_of(held))
 
 
 def divergence(layer: int, where: str) -> str:

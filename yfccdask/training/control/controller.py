@@ -7,6 +7,7 @@ built in threads: the scheduler's event loop stays free.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import platform
@@ -50,12 +51,14 @@ class Controller(SchedulerPlugin):
     --------
     On a scheduler that is started with it: ``dask scheduler --preload yfccdask.preload``. On one
     that runs already: ``client.register_plugin(Controller())``, which `train` does by itself.
+    ``own_process`` says that the process is there for the scheduler alone.
     """
 
     name = "yfccdask"
     idempotent = True
 
-    def __init__(self) -> None:
+    def __init__(self, own_process: bool = False) -> None:
+        self.own_process = own_process
         self.session: Session | None = None
         self.training: asyncio.Task[str] | None = None
         self.ended: Message | None = None
@@ -168,6 +171,8 @@ class Controller(SchedulerPlugin):
         self.ended = None
         self.training = asyncio.create_task(self.trained(self.session))
         await self.session.began.wait()
+        if self.own_process:
+            gc.freeze()  # what is here now stays: collecting garbage is not to look at it again
         if self.training.done() or self.ended:
             await self.training
         return await self.status(request)
