@@ -11,7 +11,7 @@ demo: $(VENV)/installed  ## photographs in, three trained layers and a report ou
 	  $(if $(RUN),--run $(RUN)) $(if $(DATA),--data $(DATA))
 
 test: $(VENV)/installed-test  ## the fast suite
-	$(BIN)/python -m pytest $(PYTEST)
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal $(PYTEST)
 
 check: $(VENV)/installed-dev  ## style, types and docs
 	$(BIN)/ruff check .

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 import xarray as xr
 import zarr
+from distributed import Client, get_worker
 
+from tests.conftest import threads_cluster
 from yfccdask.data import block, block_moments, open_store, write_store
 from yfccdask.data.blocks import Layout
 from yfccdask.errors import StoreError
@@ -216,7 +218,7 @@ def edit(store, **changes):
     ("changes", "message"),
     [
         ({"format": "other"}, "found another Zarr group"),
-        ({"format_version": 2}, "expected format_version 1 in .*, found 2"),
+        ({"format_version": 1}, "expected format_version 2 in .*, found 1"),
         ({"digest": None}, "found parts of one"),
         ({"digest": "0" * 64}, "metadata is damaged"),
     ],
@@ -260,3 +262,29 @@ def test_write_store_refuses_what_does_not_fit(tmp_path, images, options, messag
     with pytest.raises(StoreError, match=message):
         write_store(images, tmp_path / "s", **options)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_dask_array_is_written_by_the_workers_and_never_comes_to_the_client(tmp_path, store):
+    lazy = da.from_array(pictures(), chunks=(7, 16, 16, 3)).map_blocks(noted, dtype=np.uint8)
+    with threads_cluster(2) as cluster, Client(cluster):
+        made = write_store(lazy, tmp_path / "lazy", block_size=10)
+        assert made.digest == store.digest
+        with pytest.raises(ZeroDivisionError):
+            write_store(lazy.map_blocks(failing, dtype=np.uint8), tmp_path / "no", block_size=10)
+    assert not (tmp_path / "no").exists()
+
+
+def noted(pixels):
+    if pixels.size:
+        get_worker()  # raises outside a worker
+    return pixels
+
+
+def failing(pixels):
+    return pixels // 0 if not pixels.size else 1 // 0
+
+
+def test_any_number_of_channels_and_sixteen_bits_go_through_dask(tmp_path):
+    images = pictures(11, 20, 7, np.uint16)
+    store = write_store(da.from_array(images, chunks=(4, 20, 20, 3)), tmp_path / "s", block_size=4)
+    np.testing.assert_array_equal(store.read(store.rows()), images)

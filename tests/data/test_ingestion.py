@@ -12,6 +12,7 @@ from PIL import Image
 
 from yfccdask.data import block, ingest, ingestion, open_store
 from yfccdask.data.decoding import Cut, decode, read_file
+from yfccdask.data.ingesting import waves
 from yfccdask.errors import DataError, StoreError
 
 
@@ -36,7 +37,7 @@ def folder(tmp_path):
 
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch):
-    monkeypatch.setattr(ingestion, "BATCH_FILES", 2)
+    monkeypatch.setattr(waves, "BATCH_FILES", 2)
 
 
 OPTIONS = {"size": 16, "block_size": 3}
@@ -210,7 +211,7 @@ def test_an_ingest_that_was_killed_leaves_no_store_and_goes_on(
     assert (tmp_path / "s.partial").exists()
     with pytest.raises(StoreError, match="unfinished"):
         open_store(tmp_path / "s")
-    finished = sorted((tmp_path / "s.partial" / "staging").glob("*.json"))
+    finished = sorted((tmp_path / "s.partial" / "work" / "staging").rglob("*.json"))
     times = [path.stat().st_mtime_ns for path in finished]
     finish, seen = ingestion.finish, []
 
@@ -223,7 +224,7 @@ def test_an_ingest_that_was_killed_leaves_no_store_and_goes_on(
     assert times
     assert seen == times  # nothing was decoded twice
     monkeypatch.undo()
-    monkeypatch.setattr(ingestion, "BATCH_FILES", 3)
+    monkeypatch.setattr(waves, "BATCH_FILES", 3)
     ingest(folder, tmp_path / "whole", **OPTIONS)
     assert tree(tmp_path / "s") == tree(tmp_path / "whole")
 
@@ -242,7 +243,7 @@ def test_what_another_request_left_is_not_mixed_in(folder, tmp_path):
 def test_progress_counts_files_up_to_all(folder, tmp_path):
     told = []
     ingest(folder, tmp_path / "s", **OPTIONS, on_progress=lambda *event: told.append(event))
-    assert told[-1] == (11, 11, "wrote 3 of 3 blocks")
+    assert told[-1] == (11, 11, "wrote 3 of 3 blocks so far")
     assert [done for done, _, _ in told] == sorted(done for done, _, _ in told)
 
 

@@ -3,7 +3,10 @@
 import pandas as pd
 import pytest
 
-from yfccdask.data.sources import COLUMNS, CREDIT_COLUMNS, folder_manifest, listed
+from tests.data.made_photos import photo_bytes, photo_folder
+from yfccdask.data import ingest, open_store
+from yfccdask.data.ingesting.sequence import write_sequence
+from yfccdask.data.sources import COLUMNS, CREDIT_COLUMNS, folder_manifest, listing
 from yfccdask.errors import DataError
 
 
@@ -70,10 +73,17 @@ def test_a_name_that_is_not_utf8_gets_a_printable_id(tmp_path):
     assert folder_manifest(tmp_path)["id"].tolist() == ["caf\\xe9.jpg"]
 
 
-def test_a_manifest_of_ones_own_is_sorted_and_filled(tmp_path):
-    manifest, said = listed(pd.DataFrame({"id": ["b", "a"], "source": ["/b", "/a"]}))
-    assert manifest.values.tolist() == [["a", "/a", "", ""], ["b", "/b", "", ""]]
-    assert said == "a manifest of 2 files"
+def rows_of(source, **options):
+    return pd.concat(list(listing(source, **options).tables()), ignore_index=True)
+
+
+def test_a_manifest_of_ones_own_is_filled(tmp_path):
+    frame = pd.DataFrame({"id": ["b", "a"], "source": ["/b", "s3://x/a"]})
+    rows = rows_of(frame)
+    assert rows[list(COLUMNS)].values.tolist() == [["b", "/b", "", ""], ["a", "s3://x/a", "", ""]]
+    assert listing(frame).described == "a manifest of 2 files"
+    below = rows_of(frame.head(1).assign(source="b.jpg"), root="/photos/")
+    assert below["path"].tolist() == ["/photos/b.jpg"]
 
 
 @pytest.mark.parametrize(
@@ -85,6 +95,21 @@ def test_a_manifest_of_ones_own_is_sorted_and_filled(tmp_path):
         ({"id": [], "source": []}, "at least one file"),
     ],
 )
-def test_a_bad_manifest_is_refused(columns, message):
+def test_a_bad_manifest_is_refused(tmp_path, columns, message):
     with pytest.raises(DataError, match=message):
-        listed(pd.DataFrame(columns))
+        write_sequence(listing(pd.DataFrame(columns)).tables(), tmp_path / "sequence", 0, 10)
+
+
+def test_root_and_where_are_for_metadata(tmp_path):
+    with pytest.raises(DataError, match="with a Parquet set of metadata only"):
+        listing(tmp_path, where="year = 2010")
+    with pytest.raises(DataError, match="expected --root"):
+        listing(tmp_path / "set.parquet")
+
+
+def test_a_file_whose_name_is_not_utf8_is_ingested(tmp_path):
+    folder = photo_folder(tmp_path / "photos", 2)
+    (folder / "caf\udce9.jpg").write_bytes(photo_bytes(5))
+    report = ingest(folder, tmp_path / "s", size=16, block_size=4)
+    assert report.written == 3
+    assert "caf\\xe9.jpg" in open_store(tmp_path / "s").status()["id"].tolist()

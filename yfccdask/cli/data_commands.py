@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -13,6 +16,8 @@ from yfccdask.data.ingestion import IngestReport, ingest
 from yfccdask.data.sample_photos import fetch_samples
 from yfccdask.training.clusters import ClusterRequest
 from yfccdask.training.start import with_client
+
+Command = Callable[..., Any]
 
 
 @click.command("samples")
@@ -28,76 +33,153 @@ def samples_command(directory: Path, as_json: bool) -> None:
     say(as_json, asdict(fetched), text)
 
 
+def together(*options: Command) -> Command:
+    """Several options as one decorator, in the order in which help shows them."""
+
+    def decorated(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorated
+
+
+image_options = together(
+    click.option(
+        "--size",
+        type=click.IntRange(min=1),
+        default=300,
+        show_default=True,
+        help="Height and width of the stored images in pixels.",
+    ),
+    click.option(
+        "--channels",
+        type=click.Choice(["1", "3"]),
+        default="3",
+        show_default=True,
+        help="3 for RGB, 1 for grey.",
+    ),
+    click.option(
+        "--block-size",
+        type=click.IntRange(min=1),
+        default=960,
+        show_default=True,
+        help="Images per data block.",
+    ),
+    click.option(
+        "--crops-per-image",
+        type=click.IntRange(min=1),
+        default=1,
+        show_default=True,
+        help="1: the centre at --size; more: random squares of random scale.",
+    ),
+    click.option(
+        "--seed",
+        type=click.IntRange(min=0),
+        default=0,
+        show_default=True,
+        help="Seed of the order and of the crops.",
+    ),
+    click.option(
+        "--decode",
+        type=click.Choice(["exact", "fast"]),
+        default="exact",
+        show_default=True,
+        help="fast: JPEGs are scaled while they are decoded.",
+    ),
+)
+source_options = together(
+    click.option(
+        "--root",
+        metavar="FOLDER|ADDRESS",
+        help="What holds the images of a Parquet set: a folder, or s3://bucket/path.",
+    ),
+    click.option(
+        "--where",
+        metavar="CONDITION",
+        help="Which rows of a Parquet set, e.g. \"licence = 'CC BY 2.0' AND year >= 2010\".",
+    ),
+    click.option(
+        "--storage",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="How to reach an address, e.g. anon=true; repeatable, never written down.",
+    ),
+)
+duplicate_options = together(
+    click.option(
+        "--duplicates",
+        type=click.Choice(["report", "skip"]),
+        default="report",
+        show_default=True,
+        help="Files with the bytes of an earlier one: name them in the status, or leave them out.",
+    ),
+    click.option(
+        "--near-duplicates",
+        type=click.IntRange(0, 7),
+        metavar="BITS",
+        help="Treat as duplicates what differs in at most BITS of 64 of a perceptual hash.",
+    ),
+)
+addition_options = together(
+    click.option(
+        "--wave-files",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Files whose images lie decoded on disk at a time (default: 8 GiB of pixels).",
+    ),
+    click.option("--append", is_flag=True, help="Add what STORE doesn't know, as new blocks."),
+    click.option("--retry-failed", is_flag=True, help="Try again what gave no image."),
+)
+
+
 @click.command("ingest")
-@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("source")
 @click.argument("store", type=click.Path(path_type=Path))
-@click.option(
-    "--size",
-    type=click.IntRange(min=1),
-    default=300,
-    show_default=True,
-    help="Height and width of the stored images in pixels.",
-)
-@click.option(
-    "--channels",
-    type=click.Choice(["1", "3"]),
-    default="3",
-    show_default=True,
-    help="3 for RGB, 1 for grey.",
-)
-@click.option(
-    "--block-size",
-    type=click.IntRange(min=1),
-    default=960,
-    show_default=True,
-    help="Images per data block.",
-)
-@click.option(
-    "--crops-per-image",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="1: the centre at --size; more: random squares of random scale.",
-)
-@click.option(
-    "--seed",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    help="Seed of the order and of the crops.",
-)
+@image_options
+@source_options
+@duplicate_options
+@addition_options
 @cluster_options
 @as_json
 @report_errors
 def ingest_command(
-    source: Path,
+    source: str,
     store: Path,
-    size: int,
     channels: str,
-    block_size: int,
-    crops_per_image: int,
-    seed: int,
+    storage: tuple[str, ...],
     cluster: ClusterRequest,
     as_json: bool,
+    **options: Any,
 ) -> None:
-    """Cut a folder of images into the block store STORE.
+    """Cut images into the block store STORE.
 
-    Files that can't be used are skipped, each with its reason in STORE/status.parquet.
+    SOURCE is a folder of images and archives, a tar or zip archive, an address that fsspec knows
+    (s3://bucket/path), or a Parquet set that `metadata convert` wrote, with --root. Files that
+    can't be used are skipped, each with its reason in STORE/status.parquet. When this was killed,
+    the same command goes on.
     """
+    if options["append"] and options["retry_failed"]:
+        raise click.UsageError("expected --append or --retry-failed, found both")
+    reach = storage_options(storage)
     with file_progress("reading images", quiet=as_json) as progress:
-        done = with_client(
-            cluster,
-            ingest,
-            source,
-            store,
-            size=size,
-            channels=int(channels),
-            block_size=block_size,
-            crops_per_image=crops_per_image,
-            seed=seed,
-            on_progress=progress,
-        )
+        how = {**options, "channels": int(channels), "storage": reach, "on_progress": progress}
+        done = with_client(cluster, ingest, source, store, **how)
     say(as_json, asdict(done), ingest_text(done))
+
+
+def storage_options(pairs: tuple[str, ...]) -> dict[str, Any]:
+    """``KEY=VALUE`` pairs as fsspec takes them; values are JSON where they can be."""
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise click.BadParameter(f"expected KEY=VALUE, found {pair!r}", param_hint="--storage")
+        try:
+            found[key] = json.loads(value)
+        except ValueError:
+            found[key] = value
+    return found
 
 
 def ingest_text(done: IngestReport) -> str:
@@ -109,4 +191,6 @@ def ingest_text(done: IngestReport) -> str:
         f"{done.seen} files; {done.skipped} skipped"
     ]
     lines += [f"  {count} x {reason}" for reason, count in sorted(done.reasons.items())]
+    if done.duplicates:
+        lines.append(f"  {done.duplicates} files repeat an earlier one (see duplicate_of)")
     return "\n".join(lines)

@@ -11,6 +11,8 @@ COMMANDS = {
     "samples": "yfccdask.cli.data_commands:samples_command",
     "config": "yfccdask.cli.config_commands:config_group",
     "ingest": "yfccdask.cli.data_commands:ingest_command",
+    "store": "yfccdask.cli.store_commands:store_group",
+    "metadata": "yfccdask.cli.metadata_commands:metadata_group",
     "plan": "yfccdask.cli.training_commands:plan_command",
     "train": "yfccdask.cli.training_commands:train_command",
     "resume": "yfccdask.cli.training_commands:resume_command",

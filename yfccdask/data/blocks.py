@@ -1,22 +1,20 @@
-"""The block store, format version 1: images in shards that are cut as the model is.
+"""The block store, format version 2: images in shards that are cut as the model is.
 
 `STORE/images.zarr` is a Zarr v3 group that plain xarray opens. Its array ``images`` (image, y,
 x, channel) holds one shard per data block; within a shard the inner chunks are spatial tiles,
 uncompressed, each with a CRC32C. Block b is the rows ``[b * block_size, b * block_size +
-block_images[b])``. `STORE/status.parquet` has one row per file that was seen.
+block_images[b])``: a block that isn't full is the last one, or the last before something was
+added. `STORE/status.parquet`, a folder of parts, has one row per file that was seen.
 
 A store is written as `STORE.partial`, flushed to the disk and renamed: it is whole or absent.
 """
 
 from __future__ import annotations
 
-import hashlib
 import html
-import json
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass
-from functools import lru_cache
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,67 +25,21 @@ import xarray as xr
 import zarr
 from dask._task_spec import Task
 
+from yfccdask.data.block_layout import (
+    FORMAT,
+    GROUP,
+    STATUS,
+    VERSION,
+    Layout,
+    Part,
+    store_attributes,
+    store_digest,
+)
+from yfccdask.data.block_reading import read_moments, read_tile, read_values
+from yfccdask.data.status_tables import read_status
 from yfccdask.errors import StoreError
 
-FORMAT = "yfccdask-blocks"
-VERSION = 1
-GROUP, STATUS = "images.zarr", "status.parquet"
-
-
-@dataclass(frozen=True)
-class Layout:
-    """What fixes a store's files: images per block, pixels per side, channels and dtype."""
-
-    block_size: int
-    size: int
-    channels: int
-    dtype: str
-
-    def __post_init__(self) -> None:
-        if self.dtype not in ("uint8", "uint16"):
-            raise StoreError(f"expected uint8 or uint16 images, found {self.dtype}: convert them")
-        if min(self.block_size, self.size, self.channels) < 1:
-            raise StoreError(
-                f"expected a block_size, size and channels of at least 1, found {self}"
-            )
-
-    @property
-    def tile(self) -> int:
-        """Pixels per dimension of a tile: the largest divisor of size in 16..64, else size."""
-        return max((t for t in range(16, 65) if self.size % t == 0), default=self.size)
-
-    @property
-    def chunk(self) -> tuple[int, int, int, int]:
-        """Shape of an inner chunk: its images are the largest divisor of block_size <= 192."""
-        images = max(n for n in range(1, 193) if self.block_size % n == 0)
-        return (images, self.tile, self.tile, self.channels)
-
-    @property
-    def shard(self) -> tuple[int, int, int, int]:
-        return (self.block_size, self.size, self.size, self.channels)
-
-    def shard_bytes(self, images: int) -> int:
-        """Bytes of the shard file of a block of so many images, whatever its pixels."""
-        per_row, depth = (self.size // self.tile) ** 2, self.chunk[0]
-        chunk = int(np.prod(self.chunk)) * np.dtype(self.dtype).itemsize + 4
-        index = 16 * per_row * (self.block_size // depth) + 4
-        return -(-images // depth) * per_row * chunk + index
-
-
-@dataclass(frozen=True)
-class Part:
-    """One data block of a store, as its tasks are told of it."""
-
-    path: str
-    digest: str
-    layout: Layout
-    number: int
-    images: int
-
-    @property
-    def rows(self) -> slice:
-        start = self.number * self.layout.block_size
-        return slice(start, start + self.images)
+__all__ = ["BlockStore", "Layout", "block", "block_moments", "open_store"]
 
 
 @dataclass(frozen=True)
@@ -179,12 +131,22 @@ class BlockStore:
         return _rows(self, "images", indices)
 
     def status(self) -> pd.DataFrame:
-        """Read what became of every file that was seen."""
-        return pd.read_parquet(Path(self.path, STATUS))
+        """Read what became of every file that was seen, part after part, each sorted by id."""
+        return pd.concat(read_status(Path(self.path)), ignore_index=True)
+
+    def rows(self) -> np.ndarray:
+        """Number the real images: int64 (images,), global rows in order."""
+        starts = range(0, self.blocks * self.block_size, self.block_size)
+        pairs = zip(starts, self.counts, strict=True)
+        return np.concatenate([np.arange(start, start + count) for start, count in pairs])
+
+    def block_digests(self) -> list[str]:
+        """Read the SHA-256 of every block's pixels."""
+        return read_digests(Path(self.path))
 
     def attributes(self) -> dict[str, Any]:
         """Read the group's attributes: how the store was made."""
-        return _attributes(Path(self.path))
+        return store_attributes(Path(self.path))
 
     def dataset(self) -> xr.Dataset:
         """Open everything lazily, chunked as the blocks are."""
@@ -226,7 +188,7 @@ def open_store(path: BlockStore | str | os.PathLike[str]) -> BlockStore:
     if isinstance(path, BlockStore):
         return path
     folder = Path(os.path.abspath(path))
-    attributes = _attributes(folder)
+    attributes = store_attributes(folder)
     if attributes.get("format") != FORMAT:
         raise StoreError(f"expected a {FORMAT} store at {folder}, found another Zarr group")
     if (found := attributes.get("format_version")) != VERSION:
@@ -234,18 +196,24 @@ def open_store(path: BlockStore | str | os.PathLike[str]) -> BlockStore:
             f"expected format_version {VERSION} in {folder}, found {found}: "
             "use the yfccdask that wrote it, or ingest again"
         )
-    if "digest" not in attributes or not (folder / STATUS).is_file():
+    if "digest" not in attributes or not (folder / STATUS).is_dir():
         raise StoreError(f"expected a finished store at {folder}, found parts of one: ingest again")
     layout = Layout(*(attributes[key] for key in ("block_size", "size", "channels", "dtype")))
     group = zarr.open_group(folder / GROUP, mode="r")
     counts = tuple(int(n) for n in group["block_images"][:])
-    digests = [str(text) for text in group["block_digest"][:]]
-    if store_digest(layout, counts, digests) != attributes["digest"]:
+    if store_digest(layout, counts, read_digests(folder)) != attributes["digest"]:
         raise StoreError(
             f"expected the block digests of {folder} to add up to {attributes['digest']}, found "
-            "others: the store's metadata is damaged, take a copy or ingest again"
+            "others: if an ingest that added to it was killed, run it again; else the store's "
+            "metadata is damaged, take a copy or ingest again"
         )
     return BlockStore(str(folder), layout, counts, attributes["digest"])
+
+
+def read_digests(folder: Path) -> list[str]:
+    """Read the SHA-256 of every block's pixels from a store's folder."""
+    digests: Any = zarr.open_array(folder / GROUP / "block_digest", mode="r", zarr_format=3)[:]
+    return [str(text) for text in digests]
 
 
 def block(store: BlockStore, b: int) -> da.Array:
@@ -296,24 +264,6 @@ def block_moments(store: BlockStore, b: int) -> da.Array:
     return da.Array({task.key: task}, name, ((part.images,), (2,)), meta=meta)
 
 
-def read_tile(part: Part, top: int, left: int) -> np.ndarray:
-    """Read one tile of every image of a block: (images, tile, tile, channels)."""
-    rows, columns = (slice(start, start + part.layout.tile) for start in (top, left))
-    return _values([part], "images", lambda array: array[part.rows, rows, columns])
-
-
-def read_moments(part: Part) -> np.ndarray:
-    """Read mean and deviation of every image of a block: float32 (images, 2)."""
-    names = ("mean", "deviation")
-    return np.stack([_values([part], name, lambda a: a[part.rows]) for name in names], axis=1)
-
-
-def store_digest(layout: Layout, counts: Sequence[int], digests: Sequence[str]) -> str:
-    """Give a store its identity: SHA-256 over format, shape and the blocks' digests in order."""
-    facts = [FORMAT, VERSION, *astuple(layout), list(counts), list(digests)]
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
-
-
 def _rows(store: BlockStore, name: str, indices: Sequence[int]) -> np.ndarray:
     """Read some rows of one of the per-image arrays, in the order that was asked for."""
     rows, place = np.unique(np.asarray(indices, dtype=np.int64).ravel(), return_inverse=True)
@@ -324,69 +274,4 @@ def _rows(store: BlockStore, name: str, indices: Sequence[int]) -> np.ndarray:
             f"expected rows of the {store.images} real images of {store.path}, found {bad[0]}"
         )
     parts = [store.part(b) for b in np.unique(blocks).tolist()] or [store.part(0)]
-    return _values(parts, name, lambda array: array.oindex[rows])[place]
-
-
-def _values(parts: list[Part], name: str, read: Callable[[Any], Any]) -> np.ndarray:
-    """Read from an array after a look whether the files that this touches are whole.
-
-    Zarr reads what is missing as zeros, so the look is ours.
-    """
-    for part in parts:
-        _require_file(part, name)
-    folder = parts[0].path
-    try:
-        return np.asarray(read(_array(folder, name, parts[0].digest, _stamp(folder))))
-    except ValueError as error:
-        blocks = [part.number for part in parts]
-        raise StoreError(
-            f"expected whole data in {name}, block {blocks} of {folder}, found damage ({error}): "
-            "copy that store again or ingest again"
-        ) from error
-
-
-def _require_file(part: Part, name: str) -> None:
-    """Check that a block's file of one array is there, and a shard as long as it must be."""
-    deep = "/0/0/0" if name == "images" else ""
-    path = Path(part.path, GROUP, name, "c", f"{part.number}{deep}")
-    least = part.layout.shard_bytes(part.images) if name == "images" else 1
-    found = path.stat().st_size if path.is_file() else 0
-    if found < least:
-        raise StoreError(
-            f"expected at least {least} bytes in {path}, found {found}: the store has lost data, "
-            "copy it again or ingest again"
-        )
-
-
-def _stamp(folder: str) -> tuple[int, int]:
-    """Tell a store from another one that has taken its place under the same path."""
-    try:
-        found = Path(folder, GROUP, "zarr.json").stat()
-    except OSError as error:
-        raise StoreError(f"expected a store at {folder}, found none: was it moved?") from error
-    return found.st_ino, found.st_mtime_ns
-
-
-@lru_cache(maxsize=64)
-def _array(folder: str, name: str, digest: str, stamp: tuple[int, int]) -> Any:
-    """Open an array, once per process and store."""
-    if (found := _attributes(Path(folder)).get("digest")) != digest:
-        raise StoreError(
-            f"expected the store {digest[:16]} at {folder}, found {str(found)[:16]}: it was "
-            "replaced, open it again"
-        )
-    return zarr.open_array(Path(folder, GROUP, name), mode="r", zarr_format=3)
-
-
-def _attributes(folder: Path) -> dict[str, Any]:
-    """Read a store's attributes, or say what lies there instead."""
-    path = folder / GROUP / "zarr.json"
-    if path.is_file():
-        try:
-            return json.loads(path.read_text(encoding="utf-8")).get("attributes", {})
-        except ValueError as error:
-            raise StoreError(f"expected JSON in {path}, found damage: ingest again") from error
-    found = "something else" if folder.exists() else "nothing"
-    if folder.with_name(f"{folder.name}.partial").exists():
-        found = "an unfinished one beside it (.partial): run the same ingest again to finish it"
-    raise StoreError(f"expected a block store at {folder}, found {found}")
+    return read_values(parts, name, lambda array: array.oindex[rows])[place]

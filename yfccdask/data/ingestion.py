@@ -1,54 +1,69 @@
-"""Photographs to a block store, as Dask tasks of many files each; and arrays to a store.
+"""Photographs to a block store, as Dask tasks of many files each.
 
-Stage 1 decodes batches of the manifest into `STORE.partial/staging`; stage 2 gathers each block
-from there and writes its shard, one writer per shard. The files are in an order fixed by the
-seed, and nothing depends on how many workers there are or on which is faster. An ingest that
-was killed goes on from its finished batches when it is started again.
+A source is listed once (`data.sources`), its files are put into an order that the seed fixes
+(`ingesting.sequence`), and wave after wave of them is decoded and fills blocks
+(`ingesting.waves`). Nothing depends on how many workers there are or on which is faster. An
+ingest that was killed goes on when it is started again.
 """
 
 from __future__ import annotations
 
 import os
-import uuid
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
-from itertools import islice
+from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Literal
 
-import numpy as np
-import pandas as pd
-from dask._task_spec import Task
-from dask.base import get_scheduler
-from dask.system import CPU_COUNT
-from dask.threaded import get as threaded_get
-from distributed import Client, as_completed
+from distributed import Client
 
-from yfccdask.data import sources
-from yfccdask.data.block_writing import TEXTS, create_arrays, finish, writable, write_block
-from yfccdask.data.blocks import (
-    BlockStore,
-    Layout,
-    open_store,
+from yfccdask.data.block_layout import Layout
+from yfccdask.data.block_writing import (
+    create_arrays,
+    finish,
+    has_arrays,
+    new_attributes,
+    remove_group,
 )
-from yfccdask.data.decoding import (
-    Cut,
-    count_categories,
-    decode_batch,
-    refuse_none,
-    store_order,
+from yfccdask.data.blocks import BlockStore, open_store
+from yfccdask.data.decoding import Cut
+from yfccdask.data.full_stores import writing_store
+from yfccdask.data.ingesting.additions import Addition
+from yfccdask.data.ingesting.duplicates import DuplicateIndex, DuplicateRule, Handling
+from yfccdask.data.ingesting.ledger import NoImages, Totals, count_categories, refuse_none
+from yfccdask.data.ingesting.looks import require_looks
+from yfccdask.data.ingesting.requests import Asked
+from yfccdask.data.ingesting.sequence import Sequence, write_sequence
+from yfccdask.data.ingesting.tasks import run_tasks
+from yfccdask.data.ingesting.waves import Job, Progress, files_per_wave, finished_waves, run_waves
+from yfccdask.data.partial_stores import (
+    LISTING,
+    WORK,
+    begin,
+    claimed,
+    discard,
+    finish_partial,
+    is_whole,
+    merge_partial,
+    partial_of,
+    publish_partial,
+    replace_folder,
+    tidy,
 )
-from yfccdask.data.partial_stores import STAGING, partial_store
-from yfccdask.data.status_tables import files_status
+from yfccdask.data.sources.listings import Listing, Source, listing
+from yfccdask.data.sources.manifest_rows import FilesDigest
+from yfccdask.data.status_tables import WRITTEN, read_status
 from yfccdask.errors import DataError, StoreError
 
-BATCH_FILES, BATCH_BYTES = 32, 64 * 2**20
-Progress: TypeAlias = Callable[[int, int, str], None]
+__all__ = ["IngestReport", "ingest", "run_tasks"]
 
 
 @dataclass(frozen=True)
 class IngestReport:
-    """What an ingest did; files that gave no image are counted by the category of the reason."""
+    """What a store holds; files that gave no image are counted by the category of the reason.
+
+    ``duplicates`` counts the files that repeat an earlier one, left out or not. ``reused`` says
+    that there was nothing to do.
+    """
 
     store: Path
     seen: int
@@ -57,11 +72,12 @@ class IngestReport:
     images: int
     blocks: int
     reasons: dict[str, int] = field(default_factory=dict)
+    duplicates: int = 0
     reused: bool = False
 
 
 def ingest(
-    source: str | os.PathLike[str] | pd.DataFrame,
+    source: Source,
     store: str | os.PathLike[str],
     *,
     size: int = 300,
@@ -69,15 +85,25 @@ def ingest(
     block_size: int = 960,
     crops_per_image: int = 1,
     seed: int = 0,
+    decode: Literal["exact", "fast"] = "exact",
+    duplicates: Handling = "report",
+    near_duplicates: int | None = None,
+    root: str | None = None,
+    where: str | None = None,
+    storage: dict[str, Any] | None = None,
+    wave_files: int | None = None,
+    append: bool = False,
+    retry_failed: bool = False,
     client: Client | None = None,
     on_progress: Progress | None = None,
 ) -> IngestReport:
-    """Make a block store of photographs.
+    """Make a block store of photographs, go on with one, or add to one.
 
     Parameters
     ----------
-    source : path or pandas.DataFrame
-        A folder, or a manifest (see `data.sources`).
+    source : path, address or pandas.DataFrame
+        A folder tree, a tar or zip archive or a folder of them, a Parquet set of metadata, or a
+        manifest (see `data.sources.listings`).
     store : path
         Where the store shall be. A finished store of the same request is used again.
     size, channels : int
@@ -89,6 +115,22 @@ def ingest(
         ids are "file id#number".
     seed : int
         Seed of the order and of the random squares.
+    decode : str
+        "exact", or "fast": JPEGs are scaled while they are decoded (see `decoding.Cut`).
+    duplicates : str
+        Files with the bytes of an earlier one: "report" them in the status, or "skip" them too.
+    near_duplicates : int, optional
+        Treat as duplicates also what differs in at most so many bits of a perceptual hash.
+    root, where : str, optional
+        For a Parquet set: what holds its images, and a condition on its columns.
+    storage : dict, optional
+        How fsspec reaches addresses. Never written down.
+    wave_files : int, optional
+        Files whose images may lie decoded on disk at a time; 8 GiB of pixels by default.
+    append : bool
+        Add the files that a finished store doesn't know yet, as new blocks; its own options count.
+    retry_failed : bool
+        Try again the files that gave no image, and add what they give now as new blocks.
     client : distributed.Client, optional
         Where the tasks run; None for Dask's local scheduler. Its workers must see the same files.
     on_progress : callable, optional
@@ -102,154 +144,167 @@ def ingest(
     Raises
     ------
     DataError
-        The source holds no file or no image, or an argument cannot be.
+        The source holds no file or no image, is gone (`SourceLost`), or an argument cannot be.
     StoreError
         Something else, or a store of another request, is at ``store``.
+    DiskFull
+        What is done is kept.
     """
-    path, cut = Path(os.path.abspath(store)), Cut(size, channels, crops_per_image, seed)
-    layout = Layout(block_size, size, channels, "uint8")
-    manifest, described = sources.listed(source)
-    if path.resolve().is_relative_to(Path(described).resolve()):
-        raise DataError(f"expected a store outside the folder {described}, found {path}")
-    request = {
-        "kind": "ingest",
-        "source": described,
-        "files": len(manifest),
-        "files_digest": sources.files_digest(manifest),
-        **asdict(layout),
-        "crops_per_image": crops_per_image,
-        "seed": seed,
-    }
+    path, cut = Path(os.path.abspath(store)), Cut(size, channels, crops_per_image, seed, decode)
+    layout, rule = (
+        Layout(block_size, size, channels, "uint8"),
+        DuplicateRule(duplicates, near_duplicates),
+    )
+    found = listing(source, root=root, where=where, storage=storage)
+    _refuse_inside(path, found)
+    if near_duplicates is not None:
+        require_looks()
+    wave, tell = files_per_wave(cut, wave_files), on_progress or (lambda done, total, text: None)
+    asked = Asked(found, layout, cut, rule, wave, client, tell)
+    _finish_former(path)
+    if append or retry_failed:
+        return _add(path, asked, retry_failed)
     if path.exists():
-        return _reused(path, request)
-    tell = on_progress or (lambda done, total, text: None)
-    with partial_store(path, request) as partial:
-        files = _decode_all(manifest, partial / STAGING, cut, client, tell)
-        refuse_none(files)
-        crops = store_order(files, cut)
-        create_arrays(partial, layout, len(crops), request)
-        blocks = list(_block_calls(partial, layout, files, crops, cut))
-        digests = {}
-        for number, digest in run_tasks(client, "write-block", gather_block, blocks):
-            digests[number] = digest
-            tell(len(files), len(files), f"wrote {len(digests)} of {len(blocks)} blocks")
-        status = files_status(files, crops, block_size)
-        finish(partial, layout, [digests[b] for b in range(len(blocks))], status)
+        return _reused(path, asked)
+    return _make(path, asked)
+
+
+def _make(path: Path, asked: Asked) -> IngestReport:
+    """Make a store that isn't there, or go on with one that was begun."""
+    with claimed(path) as partial, writing_store(partial):
+        where = (partial / LISTING, asked.cut.seed, asked.wave)
+        sequence = write_sequence(asked.listing.tables(), *where)
+        request = asked.request(sequence.listed, sequence.digest)
+        begin(partial, request)
+        attributes = new_attributes(asked.layout, request)
+        totals = _fill(partial, asked, sequence, attributes)
+        try:
+            refuse_none(totals)
+        except NoImages:
+            discard(partial)
+            raise
+        finish(partial, asked.layout, _counts(totals, asked.layout), totals.digests)
+        finish_partial(partial)
+        publish_partial(partial, path)
     return _report(open_store(path), reused=False)
 
 
-def gather_block(
-    partial: str, b: int, parts: np.ndarray, rows: np.ndarray, texts: dict[str, list[str]]
-) -> str:
-    """Collect a block's images, ``rows`` of the ``parts``, and write it; return its digest."""
-    images = np.empty((len(rows), *writable(partial, "images").shape[1:]), np.uint8)
-    for number in np.unique(parts).tolist():
-        decoded = np.load(Path(partial, STAGING, f"part-{number:05d}.npy"), mmap_mode="r")
-        here = parts == number
-        images[here] = decoded[rows[here]]
-    return write_block(partial, b, images, texts)
-
-
-def run_tasks(
-    client: Client | None, name: str, function: Callable[..., Any], calls: list[tuple[Any, ...]]
-) -> Iterator[tuple[int, Any]]:
-    """Run a function on many tuples of arguments; yield (number, result) as they come.
-
-    At most a few tasks per thread are in flight.
-    """
-    prefix = f"{name}-{uuid.uuid4().hex}"
-    if client is not None:
-        yield from _run_through(client, prefix, function, calls)
-        return
-    get, numbered = get_scheduler() or threaded_get, enumerate(calls)
-    while wave := list(islice(numbered, 4 * CPU_COUNT)):
-        tasks = [Task((prefix, number), function, *call) for number, call in wave]
-        results = get({task.key: task for task in tasks}, [task.key for task in tasks])
-        yield from zip((number for number, _ in wave), results, strict=True)
-
-
-def _run_through(
-    client: Client, prefix: str, function: Callable[..., Any], calls: list[tuple[Any, ...]]
-) -> Iterator[tuple[int, Any]]:
-    """Keep at most twice as many tasks in flight as the workers have threads."""
-    room = max(4, 2 * sum(client.nthreads().values()))
-    numbered = enumerate(calls)
-    flying: dict[Any, int] = {}
-
-    def start() -> list[Any]:
-        for number, call in islice(numbered, room - len(flying)):
-            future = client.submit(function, *call, key=(prefix, number), pure=False)
-            flying[future] = number
-        return list(flying)
-
-    try:
-        ended = as_completed(start(), loop=client.loop, with_results=True)
-        for future, result in ended:
-            yield flying.pop(future), result
-            known = set(flying)
-            ended.update([fresh for fresh in start() if fresh not in known])
-    finally:
-        client.cancel(list(flying))
-
-
-def _decode_all(
-    manifest: pd.DataFrame, staging: Path, cut: Cut, client: Client | None, tell: Progress
-) -> pd.DataFrame:
-    """Stage 1: decode every file in seeded order; return one row per file in that order."""
-    order = np.random.default_rng([cut.seed, 0]).permutation(len(manifest))
-    files = manifest.iloc[order].reset_index(drop=True)
-    per_image = cut.crops * cut.size**2 * cut.channels
-    step = min(BATCH_FILES, max(1, BATCH_BYTES // per_image))
-    pairs = list(zip(files["id"], files["source"], strict=True))
-    starts = range(0, len(pairs), step)
-    calls = [(str(staging), n, pairs[at : at + step], cut) for n, at in enumerate(starts)]
-    rows: list[Any] = [None] * len(pairs)
-    done = 0
-    for number, batch in run_tasks(client, "decode-photos", decode_batch, calls):
-        rows[starts[number] : starts[number] + len(batch)] = batch
-        done += len(batch)
-        tell(done, len(pairs), "decoding photographs")
-    found = pd.DataFrame(rows, columns=["reason", "source_digest", "width", "height"])
-    return pd.concat([files, found], axis=1).assign(part=np.arange(len(files)) // step)
-
-
-def _block_calls(
-    partial: Path, layout: Layout, files: pd.DataFrame, crops: pd.DataFrame, cut: Cut
-) -> Iterator[tuple[Any, ...]]:
-    """Stage 2: say what `gather_block` needs for each block."""
-    for b, start in enumerate(range(0, len(crops), layout.block_size)):
-        here = crops.iloc[start : start + layout.block_size]
-        named = files.iloc[here["file"]]
-        ids = named["id"].tolist()
-        if cut.crops > 1:
-            ids = [f"{name}#{crop}" for name, crop in zip(ids, here["crop"], strict=True)]
-        texts = dict(zip(TEXTS, (ids, *(named[name].tolist() for name in TEXTS[1:])), strict=True))
-        yield str(partial), b, here["part"].to_numpy(), here["row"].to_numpy(), texts
-
-
-def _reused(path: Path, request: dict[str, Any]) -> IngestReport:
-    """Report a finished store of the same request."""
+def _add(path: Path, asked: Asked, retry: bool) -> IngestReport:
+    """Add new blocks to a finished store."""
     store = open_store(path)
+    asked, addition = asked.like(store), Addition(store, retry)
+    with claimed(path) as partial, writing_store(partial):
+        where = (partial / LISTING, asked.cut.seed, asked.wave)
+        sequence = write_sequence(asked.listing.tables(), *where, addition.marked())
+        if not sequence.files:
+            return _report(store, reused=True)
+        request = asked.request(sequence.listed, sequence.digest, addition.kind)
+        begin(partial, {**request, "store": store.digest})
+        attributes = {**store.attributes(), "additions": [*_additions(store), request]}
+        totals = _fill(partial, asked, sequence, attributes, addition)
+        _extend(partial, addition, totals)
+        finish_partial(partial)
+        merge_partial(partial, path)
+    return _report(open_store(path), reused=False)
+
+
+def _fill(
+    partial: Path,
+    asked: Asked,
+    sequence: Sequence,
+    attributes: dict[str, Any],
+    addition: Addition | None = None,
+) -> Totals:
+    """Do all waves of a sequence that are not done."""
+    sequence = sequence.moved(replace_folder(sequence.folder, partial / WORK / "sequence"))
+    first_block, first_part = (addition.store.blocks, addition.first_part) if addition else (0, 0)
+    if not has_arrays(partial):
+        rows = first_block * asked.layout.block_size + sequence.files * asked.cut.crops
+        create_arrays(partial, asked.layout, rows, attributes)
+    places = (asked.listing.access, first_block, first_part)
+    job = Job(partial, asked.layout, asked.cut, *places, asked.client, asked.tell)
+    path, done = partial / WORK / "duplicates.sqlite", finished_waves(job)
+    with DuplicateIndex(path, asked.rule, done) as index:
+        if addition:
+            index.seed(addition.written())
+        return run_waves(job, sequence, index)
+
+
+def _extend(partial: Path, addition: Addition, totals: Totals) -> None:
+    """Write what the store will say of all blocks, the old and the new ones."""
+    addition.rewrite_status(partial)
+    if not totals.digests:  # not one image: only the status has something to say
+        remove_group(partial)
+        return
+    store = addition.store
+    counts = [*store.counts, *_counts(totals, store.layout)]
+    finish(partial, store.layout, counts, [*store.block_digests(), *totals.digests])
+
+
+def _additions(store: BlockStore) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = store.attributes().get("additions", [])
+    return found
+
+
+def _counts(totals: Totals, layout: Layout) -> list[int]:
+    """Images in each block: all are full but the last."""
+    starts = range(0, totals.images, layout.block_size)
+    return [min(layout.block_size, totals.images - start) for start in starts]
+
+
+def _refuse_inside(path: Path, found: Listing) -> None:
+    """Raise a DataError if the store would lie among its own photographs."""
+    for place in {found.local, found.access.root} - {""}:
+        if path.resolve().is_relative_to(Path(place).resolve()):
+            raise DataError(f"expected a store outside the folder {place}, found {path}")
+
+
+def _finish_former(path: Path) -> None:
+    """Give what a killed ingest had finished its place; tidy up after one that had done that."""
+    if is_whole(partial_of(path)):
+        with claimed(path) as partial:
+            if path.exists():
+                merge_partial(partial, path)
+            else:
+                publish_partial(partial, path)
+    elif path.is_dir():
+        tidy(path)
+
+
+def _reused(path: Path, asked: Asked) -> IngestReport:
+    """Report a finished store of the same request."""
+    store, digest = open_store(path), FilesDigest()
+    for table in asked.listing.tables():
+        digest.add(table)
+    request = asked.request(digest.files, digest.hexdigest())
     found = store.attributes().get("request", {})
-    if found == request:
-        return _report(store, reused=True)
     names = [key for key in request if request[key] != found.get(key)]
+    if not names:
+        return _report(store, reused=True)
+    advice = "choose another path or remove that store"
+    if set(names) <= {"files", "files_digest"}:
+        advice = "add the new ones with --append, or choose another path"
     raise StoreError(
         f"expected nothing at {path}, or a store of the same request, found a store with another "
-        f"{', '.join(names)}: choose another path or remove that store"
+        f"{', '.join(names)}: {advice}"
     )
 
 
 def _report(store: BlockStore, reused: bool) -> IngestReport:
-    files = store.status()
-    written = int((files["outcome"] == "written").sum())
+    seen = written = duplicates = 0
+    reasons: Counter[str] = Counter()
+    for part in read_status(Path(store.path), ["outcome", "reason", "duplicate_of"]):
+        seen, written = seen + len(part), written + int((part["outcome"] == WRITTEN).sum())
+        duplicates += int((part["duplicate_of"] != "").sum())
+        reasons.update(count_categories(part["reason"]))
     return IngestReport(
         Path(store.path),
-        seen=len(files),
+        seen=seen,
         written=written,
-        skipped=len(files) - written,
+        skipped=seen - written,
         images=store.images,
         blocks=store.blocks,
-        reasons=count_categories(files),
+        reasons=dict(reasons.most_common()),
+        duplicates=duplicates,
         reused=reused,
     )
