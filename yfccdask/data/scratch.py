@@ -7,18 +7,22 @@ again finds either nothing or all of it.
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
+import threading
 import uuid
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.lib import format as npy_format
 
 from yfccdask.errors import DataError
 from yfccdask.numerics.local_visits import State
 
 Array = Any
+PARSING = threading.Lock()
 
 
 class StoredState(NamedTuple):
@@ -60,7 +64,7 @@ def load_state(state: State | StoredState, parts: tuple[str, ...] = State._field
     if isinstance(state, State):
         return state
     try:
-        found = {name: np.load(state.path / f"{name}.npy") for name in parts}
+        found = {name: read_array(state.path / f"{name}.npy") for name in parts}
         return State(*(found.get(name) for name in State._fields))
     except OSError as error:
         raise scratch_error(state.path, error) from None
@@ -85,10 +89,24 @@ def store_piece(folder: str, place: str, values: Array) -> StoredPiece:
     return StoredPiece(str(path))
 
 
+def read_array(path: str | Path) -> Array:
+    """An array from disk; headers are read one at a time.
+
+    NumPy parses them with `ast`, which in CPython 3.11 can fail where two threads do at once
+    ("AST constructor recursion depth mismatch").
+    """
+    with open(path, "rb") as file:
+        with PARSING:
+            npy_format.read_magic(file)
+            shape, by_column, dtype = npy_format.read_array_header_1_0(file)
+        values = np.fromfile(file, dtype, math.prod(shape))
+    return values.reshape(shape, order="F" if by_column else "C")
+
+
 def load_piece(stored: StoredPiece) -> Array:
     """A piece of a field from disk."""
     try:
-        return np.load(stored.path)
+        return read_array(stored.path)
     except OSError as error:
         raise scratch_error(Path(stored.path), error) from None
 
