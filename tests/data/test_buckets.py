@@ -6,9 +6,12 @@ import pandas as pd
 import pytest
 
 from tests.data.made_photos import photo_bytes, photo_folder, tree
+from tests.data.metadata.made_rows import made_lines
 from tests.data.test_archives import write_tar, write_zip
 from yfccdask.data import ingest, open_store
 from yfccdask.data.ingesting import waves
+from yfccdask.data.metadata.conversion import convert_metadata
+from yfccdask.data.metadata.manifests import manifest_of
 from yfccdask.data.sources import SourceLost
 from yfccdask.errors import DataError
 
@@ -121,3 +124,23 @@ def test_a_server_that_never_was_is_said(tmp_path, monkeypatch):
     with pytest.raises(SourceLost, match="see to the server"):
         ingest("s3://photos/all", tmp_path / "s", storage=reach)
     assert not list(tmp_path.iterdir())
+
+
+def test_converted_metadata_and_a_condition_choose_what_is_fetched(bucket, tmp_path):
+    _, reach, reached = bucket
+    (tmp_path / "rows.tsv").write_bytes(b"".join(line + b"\n" for line in made_lines(40, 4)))
+    convert_metadata([tmp_path / "rows.tsv"], tmp_path / "set.parquet")
+    photos = manifest_of(tmp_path / "set.parquet")
+    for n, source in enumerate(photos["source"].head(20)):
+        reached.pipe(f"photos/data/images/{source}", photo_bytes(n))
+    where = {"root": "s3://photos/data/images", "storage": reach}
+    report = ingest(tmp_path / "set.parquet", tmp_path / "s", **OPTIONS, **where)
+    assert (report.seen, report.written) == (len(photos), 20)
+    store = open_store(tmp_path / "s")
+    named = photos.set_index("id")
+    assert store.licences(store.rows()) == named.loc[store.ids(store.rows()), "licence"].tolist()
+    licence = photos["licence"][0]
+    some = {**where, "where": f"licence = '{licence}'"}
+    chosen = ingest(tmp_path / "set.parquet", tmp_path / "t", **OPTIONS, **some)
+    assert chosen.seen == (photos["licence"] == licence).sum() < len(photos)
+    assert "where licence" in open_store(tmp_path / "t").attributes()["source"]

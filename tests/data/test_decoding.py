@@ -126,6 +126,13 @@ def test_sixteen_bit_grey_keeps_its_high_byte():
     np.testing.assert_array_equal(one(content), oracle)
 
 
+def test_deep_portable_greymaps_keep_their_high_byte_too():
+    values = (np.arange(400, dtype=np.uint16) * 160).reshape(20, 20)
+    content = b"P5 20 20 65535\n" + values.astype(">u2").tobytes()
+    oracle = one(encoded(Image.fromarray((values >> 8).astype(np.uint8))))
+    np.testing.assert_array_equal(one(content), oracle)
+
+
 def test_palettes_are_looked_up_and_transparency_lies_on_white():
     picture = gradient(20, 20).convert("P")
     np.testing.assert_array_equal(one(encoded(picture)), one(encoded(picture.convert("RGB"))))

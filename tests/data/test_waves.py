@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.data.made_photos import photo_bytes, photo_folder, tree
-from yfccdask.data import ingest, ingestion, open_store, partial_stores
+from yfccdask.data import ingest, ingestion, open_store, partial_stores, status_tables
 from yfccdask.data.ingesting import batches, gathering, waves
 from yfccdask.errors import DiskFull, StoreError
 
@@ -109,6 +109,20 @@ def test_a_stop_at_any_step_changes_no_bit(folder, tmp_path, monkeypatch, place,
     ingest(folder, tmp_path / "s", **how)
     assert tree(tmp_path / "s") == tree(tmp_path / "whole")
     assert not (tmp_path / "s.partial").exists()
+
+
+def test_what_a_kill_left_half_written_is_not_in_the_store(folder, tmp_path, monkeypatch):
+    def killed(path, write):
+        path.with_name(f".{path.name}.0.partial").write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):  # noqa: PT012
+        patch.setattr(status_tables, "replace_file", killed)
+        ingest(folder, tmp_path / "s", **OPTIONS)
+    assert list((tmp_path / "s.partial" / "status.parquet").iterdir())
+    ingest(folder, tmp_path / "s", **OPTIONS)
+    assert not list((tmp_path / "s").rglob("*.partial"))
+    assert not list((tmp_path / "s").rglob(".*"))
 
 
 def test_a_second_run_writes_nothing(folder, tmp_path):

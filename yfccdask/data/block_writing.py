@@ -136,14 +136,29 @@ def write_block(root: str, b: int, images: np.ndarray, texts: dict[str, list[str
     return hashlib.sha256(plain.data).hexdigest()
 
 
-def _sync_block(root: Path, b: int) -> None:
-    """Flush a block's files, and the folders that name them, to the disk."""
-    shard = root / GROUP / "images" / "c" / str(b) / "0" / "0" / "0"
-    sync_file(shard)
-    for name in (*TEXTS, *MOMENTS):
-        sync_file(root / GROUP / name / "c" / str(b))
+def has_block(root: Path, b: int) -> bool:
+    """Whether all files of a block are there."""
+    return all(path.is_file() for path in _block_files(root, b))
+
+
+def sync_names(root: Path) -> None:
+    """Flush the folders that name the blocks' files; `write_block` has flushed what is in them."""
+    for name in ("images", *TEXTS, *MOMENTS):
         sync_folder(root / GROUP / name / "c")
-    for folder in list(shard.parents)[:5]:
+
+
+def _block_files(root: Path, b: int) -> list[Path]:
+    """A block's shard, and its chunks of the other arrays."""
+    shard = root / GROUP / "images" / "c" / str(b) / "0" / "0" / "0"
+    return [shard, *(root / GROUP / name / "c" / str(b) for name in (*TEXTS, *MOMENTS))]
+
+
+def _sync_block(root: Path, b: int) -> None:
+    """Flush a block's files, and the folders of its own, to the disk."""
+    files = _block_files(root, b)
+    for path in files:
+        sync_file(path)
+    for folder in list(files[0].parents)[:3]:
         sync_folder(folder)
 
 

@@ -27,6 +27,7 @@ except ImportError:  # no locks where the system has none
 
 REQUEST, LOCK, WORK, WHOLE = "request.json", "lock", "work", "whole"
 LISTING = "listing"
+BEGUN = {LOCK, LISTING, f".{REQUEST}.partial"}  # all that there is before the request is written
 
 
 def partial_of(path: Path) -> Path:
@@ -36,7 +37,7 @@ def partial_of(path: Path) -> Path:
 
 def replace_file(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Write a file beside its place, force it to the disk and rename it."""
-    working = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
+    working = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
     try:
         with working.open("wb") as stream:
             write(stream)
@@ -88,7 +89,7 @@ def claimed(path: Path) -> Iterator[Path]:
     """
     partial = partial_of(path)
     names = set(os.listdir(partial)) if partial.is_dir() else set()
-    if partial.is_symlink() or (names - {LOCK, LISTING} and REQUEST not in names):
+    if partial.is_symlink() or (names - BEGUN and REQUEST not in names):
         raise StoreError(
             f"expected an unfinished store at {partial}, found something: move it away"
         )
@@ -103,7 +104,7 @@ def claimed(path: Path) -> Iterator[Path]:
             yield partial
         finally:
             shutil.rmtree(partial / LISTING, ignore_errors=True)
-            if partial.is_dir() and set(os.listdir(partial)) <= {LOCK}:
+            if partial.is_dir() and set(os.listdir(partial)) <= BEGUN:
                 discard(partial)
 
 
@@ -126,8 +127,8 @@ def begin(partial: Path, request: dict[str, Any], go_on: bool = True) -> bool:
             f"{', '.join(others)}: run that ingest again to finish it, or remove the folder"
         )
     _empty(partial, LOCK, LISTING, REQUEST)
-    (partial / WORK).mkdir()
     write_text(partial / REQUEST, json.dumps(request))
+    (partial / WORK).mkdir(exist_ok=True)
     return False
 
 

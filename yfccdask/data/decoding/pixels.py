@@ -40,21 +40,26 @@ def load_pixels(header: Header, scale: int, channels: int) -> np.ndarray:
 
 def _plain(picture: Image.Image, channels: int) -> np.ndarray:
     """Convert strip by strip, so that a large picture is never held three times."""
-    if picture.mode not in PLAIN | SIXTEEN_BIT and not picture.has_transparency_data:
+    deep = picture.mode in SIXTEEN_BIT or (picture.format, picture.mode) == ("PPM", "I")
+    if not deep and picture.mode not in PLAIN and not picture.has_transparency_data:
         raise Rejected("unsupported format", f"{picture.format} with {picture.mode} pixels")
     width, height = picture.size
     out = np.empty((height, width, channels), np.uint8)
     rows = max(1, STRIP // width)
     for top in range(0, height, rows):
         bottom = min(top + rows, height)
-        strip = _convert(picture.crop((0, top, width, bottom)), channels)
+        strip = picture.crop((0, top, width, bottom))
+        strip = _convert(_high_byte(strip) if deep else strip, channels)
         out[top:bottom] = np.asarray(strip).reshape(bottom - top, width, channels)
     return out
 
 
+def _high_byte(picture: Image.Image) -> Image.Image:
+    """16-bit grey to 8 bits; Pillow gives a deep PGM as 32-bit numbers up to 65535."""
+    return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+
+
 def _convert(picture: Image.Image, channels: int) -> Image.Image:
-    if picture.mode in SIXTEEN_BIT:
-        picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
     if picture.has_transparency_data:
         white = Image.new("RGBA", picture.size, "white")
         white.alpha_composite(picture.convert("RGBA"))

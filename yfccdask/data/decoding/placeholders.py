@@ -8,7 +8,7 @@ from yfccdask.data.decoding.rejections import Rejected
 
 BYTES, SIDE = 16_384, 75
 SHARE, LEVELS = 0.95, 2
-SAMPLE, MARGIN = 2048, 0.05
+FEW, MANY, MARGIN = 2_048, 65_536, 0.05
 
 
 def refuse_placeholder(length: int, pixels: np.ndarray) -> None:
@@ -24,18 +24,23 @@ def refuse_placeholder(length: int, pixels: np.ndarray) -> None:
     Raises
     ------
     Rejected
-        Of all pixels, `SHARE` lie within `LEVELS` grey levels of one colour in every channel,
-        the median of `SAMPLE` of them.
+        Of `MANY` pixels, evenly spread, the share `SHARE` lies within `LEVELS` grey levels of one
+        colour, the median of `FEW` of them.
     """
     if length > BYTES or min(pixels.shape[:2]) < SIDE:
         return
     flat = pixels.reshape(-1, pixels.shape[2])
-    few = flat[:: -(-len(flat) // SAMPLE)]
+    few = _every(flat, FEW)
     common = np.median(few, axis=0)
-    if _share(few, common) < SHARE - MARGIN:  # a photograph: no need to look at every pixel
+    if _share(few, common) < SHARE - MARGIN:  # a photograph: no need to look at more
         return
-    if (share := _share(flat, common)) >= SHARE:
+    if (share := _share(_every(flat, MANY), common)) >= SHARE:
         raise Rejected("placeholder", f"{length} bytes, {100 * share:.0f} % of one colour")
+
+
+def _every(flat: np.ndarray, count: int) -> np.ndarray:
+    """At most so many pixels, evenly spread."""
+    return flat[:: -(-len(flat) // count)]
 
 
 def _share(flat: np.ndarray, common: np.ndarray) -> float:

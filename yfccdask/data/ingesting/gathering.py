@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from yfccdask.data.block_writing import write_block
+from yfccdask.data.block_writing import has_block, write_block
 from yfccdask.data.decoding import Cut
 from yfccdask.data.partial_stores import replace_file
 
@@ -58,7 +58,7 @@ def gather_block(
     Not again, if a killed ingest has written that very block in this wave.
     """
     done = Path(folder, f"block-{b:08d}.json")
-    if done.is_file():
+    if done.is_file() and has_block(Path(partial), b):
         return str(json.loads(done.read_text())["digest"])
     digest = write_block(partial, b, gather(folder, carry, parts, rows), texts)
     text = json.dumps({"digest": digest})

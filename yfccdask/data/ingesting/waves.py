@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from distributed import Client
 
 from yfccdask.data.block_layout import STATUS, Layout
-from yfccdask.data.block_writing import TEXTS
+from yfccdask.data.block_writing import TEXTS, sync_names
 from yfccdask.data.decoding import Cut
 from yfccdask.data.ingesting.batches import Outcome, decode_batch, unpack_members
 from yfccdask.data.ingesting.duplicates import DuplicateIndex
@@ -231,6 +231,8 @@ def _write_blocks(
     for number, digest in run_tasks(job.client, "write-block", gather_block, calls()):
         digests[number] = digest
         job.tell(*told, f"wrote {first + len(digests)} of {first + blocks} blocks so far")
+    if blocks:
+        sync_names(job.partial)
     return [digests[number] for number in range(blocks)]
 
 
