@@ -176,7 +176,10 @@ def test_a_progressive_jpeg_of_very_many_scans_is_refused(monkeypatch):
     content = encoded(gradient(64, 64), "JPEG", progressive=True)
     assert one(content).shape == (16, 16, 3)
     monkeypatch.setattr(headers, "SCAN_CAP", 5)
-    assert reason(content).startswith("too large:")
+    assert reason(content) == "too large: 10 scans of 64 x 64 pixels"
+    monkeypatch.setattr(headers, "SCAN_CAP", 500)
+    monkeypatch.setattr(headers, "SCANNED_CAP", 9 * 64 * 64)
+    assert reason(content).startswith("too large: 10 scans")
 
 
 def test_squares_do_not_share_the_memory_that_is_decoded_into():

@@ -69,8 +69,8 @@ def crop_boxes(width: int, height: int, identity: str, cut: Cut) -> np.ndarray:
     """
     smaller = min(width, height)
     if cut.crops == 1:
-        left, top = (width - smaller) / 2, (height - smaller) / 2
-        return np.array([[left, top, left + smaller, top + smaller]])
+        x, y = (width - smaller) / 2, (height - smaller) / 2
+        return np.array([[x, y, x + smaller, y + smaller]])
     draws = _generator(identity, cut.seed).random((cut.crops, 3))
     sides = cut.size * max(1.0, smaller / cut.size) ** draws[:, 0]
     sides = np.minimum(sides, smaller)

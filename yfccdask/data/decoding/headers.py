@@ -12,7 +12,7 @@ from yfccdask.data.decoding.rejections import Rejected, rejecting
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "PPM")
 PIXEL_CAP = 24_000_000
 COEFFICIENT_CAP = 256 * 2**20
-SCAN_CAP = 500
+SCAN_CAP, SCANNED_CAP = 500, 40 * PIXEL_CAP
 ENLARGE = 2
 SCALES = (1, 2, 4, 8)
 OURS = {b"\xff\xd8\xff": "JPEG", b"\x89PNG": "PNG", b"GIF8": "GIF", b"RIFF": "WEBP"}
@@ -113,14 +113,15 @@ def _refuse_small(width: int, height: int, size: int) -> None:
 
 def _refuse_costly(content: bytes, header: Header) -> None:
     """Refuse a JPEG whose scans need too much memory or time, whatever the scale."""
+    components, pixels = len(header.picture.getbands()), header.width * header.height
     progressive = "progressive" in header.picture.info
-    components = len(header.picture.getbands())
-    if progressive or 0 < _components_in_scan(content) < components:
-        needed = 2 * header.width * header.height * components
-        if needed > COEFFICIENT_CAP:
-            raise Rejected("too large", f"{needed >> 20} MiB of coefficients in several scans")
-    if progressive and (scans := content.count(b"\xff\xda")) > SCAN_CAP:
-        raise Rejected("too large", f"{scans} scans")
+    if not progressive and _components_in_scan(content) in (0, components):
+        return
+    if (needed := 2 * pixels * components) > COEFFICIENT_CAP:
+        raise Rejected("too large", f"{needed >> 20} MiB of coefficients in several scans")
+    scans = content.count(b"\xff\xda")
+    if scans > SCAN_CAP or scans * pixels > SCANNED_CAP:
+        raise Rejected("too large", f"{scans} scans of {header.width} x {header.height} pixels")
 
 
 def _components_in_scan(content: bytes) -> int:

@@ -74,7 +74,8 @@ def decode_jpeg(content: bytes, header: Header, scale: int, channels: int) -> np
     try:
         pixels: np.ndarray = simplejpeg.decode_jpeg(content, kind, buffer=space, **limits)
     except ValueError as error:
-        return _judge(str(error))
+        _refuse_lost(str(error))
+        return None
     return pixels if pixels.shape[:2] == (height, width) else None
 
 
@@ -87,7 +88,7 @@ def _space(length: int) -> np.ndarray:
     return _kept.space  # type: ignore[no-any-return]
 
 
-def _judge(complaint: str) -> None:
+def _refuse_lost(complaint: str) -> None:
     """Refuse a file whose pixels are lost; what is only odd is left to Pillow."""
     for words, category in LOST.items():
         if words in complaint.lower():
