@@ -4,7 +4,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.data.metadata.made_rows import made_lines
-from yfccdask.analysis.metadata.hostile_texts import printable
+from yfccdask.analysis.metadata.hostile_texts import displayable
 from yfccdask.cli.group import main
 
 
@@ -48,4 +48,4 @@ def test_wrong_files_are_one_line_and_exit_code_1(tmp_path):
 
 
 def test_control_characters_are_not_printed():
-    assert printable("a\x1b[31m\u202eb") == "a\ufffd[31m\ufffdb"
+    assert displayable("a\x1b[31m\u202eb") == "a\ufffd[31m\ufffdb"

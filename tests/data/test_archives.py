@@ -101,6 +101,18 @@ def test_shards_of_the_yfcc100m_package_come_with_credits(tmp_path):
     assert set(store.credits(store.rows())) == {f"Jane: http://x/{key}" for key in keys}
 
 
+@pytest.mark.parametrize(
+    "notes",
+    [b"no gzip", gzip.compress(b"no json"), gzip.compress(b"[1]")],
+    ids=["no gzip", "no JSON", "no object"],
+)
+def test_credits_that_can_t_be_read_are_an_error_that_names_them(tmp_path, notes):
+    write_zip(tmp_path / "000.zip", {"a.jpg": photo_bytes(1)})
+    (tmp_path / "000.gz").write_bytes(notes)
+    with pytest.raises(DataError, match=r"one JSON object a line in .*000\.gz"):
+        ingest(tmp_path / "000.zip", tmp_path / "s", **OPTIONS)
+
+
 def test_notes_beside_a_picture_are_no_files_of_their_own(tmp_path):
     members = {"1.json": b"{}", "1.jpg": photo_bytes(1), "1.txt": b"a cat", "2.jpg": photo_bytes(2)}
     write_tar(tmp_path / "w.tar", {**members, "readme.md": b"x", "._1.jpg": b"mac"})

@@ -70,6 +70,18 @@ def test_a_missing_or_short_file_is_named(store, name):
     assert check_store_files(store).damage
 
 
+@pytest.mark.parametrize("crops", [1, 2])
+def test_an_image_that_bears_another_id_than_its_row_is_named(tmp_path, crops):
+    folder = photo_folder(tmp_path / "photos", 6)
+    ingest(folder, tmp_path / "s", size=16, block_size=4, crops_per_image=crops)
+    assert check_store_files(tmp_path / "s", deep=True).holds
+    ids = zarr.open_array(f"{tmp_path}/s/{GROUP}/image_id", mode="r+")
+    ids[:4] = np.roll(ids[:4], 1)
+    assert check_store_files(tmp_path / "s").holds
+    (damage,) = check_store_files(tmp_path / "s", deep=True).damage
+    assert damage.endswith("written rows whose image has another id")
+
+
 @pytest.mark.parametrize("name", ["mean", "image_id"])
 def test_damage_beside_the_pixels_is_named(store, name):
     path = f"{store.path}/{GROUP}/{name}/c/2"

@@ -9,7 +9,7 @@ import click
 from rich.markup import escape
 
 from yfccdask.analysis.metadata.figures import metadata_figures
-from yfccdask.analysis.metadata.hostile_texts import printable
+from yfccdask.analysis.metadata.hostile_texts import displayable
 from yfccdask.analysis.metadata.page import figure_rows, write_page
 from yfccdask.cli.options import as_json, cluster_options, print_table, report_errors, say
 from yfccdask.dashboard.progress import file_progress
@@ -77,9 +77,9 @@ def stats_command(
     print_table(["", "this set", "YFCC100M"], rows)
     licences = figures.tables["licences"].itertuples(index=False)
     shown = [
-        [escape(printable(row.licence)), f"{row.photos:,}", f"{row.videos:,}"] for row in licences
+        [escape(displayable(row.licence)), f"{row.photos:,}", f"{row.videos:,}"] for row in licences
     ]
     print_table(["licence", "photos", "videos"], shown)
-    click.echo("tags: " + ", ".join(printable(tag) for tag in figures.tables["tags"]["tag"]))
+    click.echo("tags: " + ", ".join(displayable(tag) for tag in figures.tables["tags"]["tag"]))
     if html is not None:
         click.echo(f"page: {html}")

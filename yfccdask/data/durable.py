@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from yfccdask.errors import DiskFull, RunError
 
@@ -46,6 +48,20 @@ def write_text(path: Path, text: str) -> None:
         os.fsync(file.fileno())
     partial.replace(path)
     sync_folder(path.parent)
+
+
+def replace_file(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Write a file beside its place, force it to the disk and rename it."""
+    working = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+    try:
+        with working.open("wb") as stream:
+            write(stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        working.replace(path)
+    except OSError:
+        working.unlink(missing_ok=True)
+        raise
 
 
 def publish(partial: Path, final: Path) -> None:

@@ -33,7 +33,6 @@ from yfccdask.data.ingesting.ledger import NoImages, Totals, count_categories, r
 from yfccdask.data.ingesting.looks import require_looks
 from yfccdask.data.ingesting.requests import Asked
 from yfccdask.data.ingesting.sequence import Sequence, write_sequence
-from yfccdask.data.ingesting.tasks import run_tasks
 from yfccdask.data.ingesting.waves import Job, Progress, files_per_wave, finished_waves, run_waves
 from yfccdask.data.partial_stores import (
     LISTING,
@@ -53,8 +52,6 @@ from yfccdask.data.sources.listings import Listing, Source, listing
 from yfccdask.data.sources.manifest_rows import FilesDigest
 from yfccdask.data.status_tables import WRITTEN, read_status
 from yfccdask.errors import DataError, StoreError
-
-__all__ = ["IngestReport", "ingest", "run_tasks"]
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from yfccdask.data.block_layout import GROUP, STATUS
 from yfccdask.data.durable import publish, sync_folder, sync_tree, write_text
@@ -33,20 +32,6 @@ BEGUN = {LOCK, LISTING, f".{REQUEST}.partial"}  # all that there is before the r
 def partial_of(path: Path) -> Path:
     """Where a store is made before it has its name."""
     return path.with_name(f"{path.name}.partial")
-
-
-def replace_file(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Write a file beside its place, force it to the disk and rename it."""
-    working = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
-    try:
-        with working.open("wb") as stream:
-            write(stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        working.replace(path)
-    except OSError:
-        working.unlink(missing_ok=True)
-        raise
 
 
 def replace_folder(source: Path, target: Path) -> Path:
@@ -76,6 +61,24 @@ def partial_store(path: Path, request: dict[str, Any]) -> Iterator[Path]:
             raise
         finish_partial(partial)
         publish_partial(partial, path)
+
+
+@contextmanager
+def work_folder(path: Path, request: dict[str, Any]) -> Iterator[Path]:
+    """Give a folder beside ``path`` to work in; it goes when the work is done.
+
+    After an error or a kill it stays, and the same request goes on with what is in it; what another
+    one has left is removed first.
+
+    Raises
+    ------
+    StoreError
+        `path.partial` is not ours or is being written by another process.
+    """
+    with claimed(path) as partial:
+        begin(partial, request)
+        yield partial / WORK
+        discard(partial)
 
 
 @contextmanager

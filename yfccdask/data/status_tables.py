@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from yfccdask.data.block_layout import STATUS
-from yfccdask.data.partial_stores import replace_file
+from yfccdask.data.durable import replace_file
 from yfccdask.errors import StoreError
 
 WRITTEN, SKIPPED = "written", "skipped"

@@ -2,7 +2,8 @@
 
 The status proves written + skipped by reason = rows, each image in exactly one row. Files must
 be there and as long as they must be. A deep check reads all pixels: the CRC32C of every inner
-chunk, the SHA-256 of every block, moments and ids. Blocks are checked by tasks.
+chunk, the SHA-256 of every block, moments, and whether each image bears the id of its row. Blocks
+are checked by tasks.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ def check_store_files(
         There is no store whose metadata can be read.
     """
     store, tell = open_store(store), on_progress or (lambda done, total, text: None)
-    tally = _Tally(store)
+    tally = _Tally(store, deep)
     for path in status_parts(Path(store.path)):
         tally.add(path)
     damage = [*tally.damage, *tally.missing(), *_strays(store)]
@@ -113,8 +114,8 @@ def check_store_files(
 class _Tally:
     """Adds up the status, part by part: each of the store's images belongs to one written row."""
 
-    def __init__(self, store: BlockStore) -> None:
-        self.store, self.reasons = store, Counter[str]()
+    def __init__(self, store: BlockStore, deep: bool) -> None:
+        self.store, self.deep, self.reasons = store, deep, Counter[str]()
         self.rows = self.written = self.skipped = self.images = 0
         self.damage: list[str] = []
         self.names: list[np.ndarray] = []
@@ -135,6 +136,8 @@ class _Tally:
         )
         self.reasons.update(count_categories(part["reason"]))
         self._places(part[written], path.name)
+        if self.deep:
+            self._ids(part[written], path.name)
         unexplained = int((skipped & (part["reason"] == "")).sum())
         unknown = len(part) - int(written.sum()) - int(skipped.sum())
         for count, text in ((unexplained, "skipped without a reason"), (unknown, "of no outcome")):
@@ -157,6 +160,17 @@ class _Tally:
         ):
             if count:
                 self.damage.append(f"{STATUS}/{name}: {count} written rows {text}")
+
+    def _ids(self, part: pd.DataFrame, name: str) -> None:
+        """The first image of each written row bears the row's id."""
+        end = "#0" if self.crops > 1 else ""
+        try:
+            found = self.store.ids(part["index"].tolist())
+        except StoreError:  # a place that is wrong, or damage that is named with its block
+            return
+        wrong = sum(a + end != b for a, b in zip(part["id"], found, strict=True))
+        if wrong:
+            self.damage.append(f"{STATUS}/{name}: {wrong} written rows whose image has another id")
 
     def missing(self) -> Iterator[str]:
         """What doesn't add up over all parts."""

@@ -203,7 +203,7 @@ def test_a_killed_conversion_goes_on_to_the_same_bits(tmp_path):
     process.kill()
     process.wait()
     process.stdout.close()
-    staging = tmp_path / "killed.parquet.partial" / "staging"
+    staging = tmp_path / "killed.parquet.partial" / "work"
     kept = {path: path.stat().st_mtime_ns for path in staging.glob("piece-*.json")}
     assert kept
     assert not out.exists()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 
-def printable(text: str) -> str:
+def displayable(text: str) -> str:
     """A text whose control, format and surrogate characters are U+FFFD.
 
     Examples
     --------
-    >>> printable("a\\x1b[31m b")
+    >>> displayable("a\\x1b[31m b")
     'a\ufffd[31m b'
     """
     return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)

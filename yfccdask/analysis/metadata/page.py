@@ -12,7 +12,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from yfccdask.analysis.metadata.figures import MetadataFigures
-from yfccdask.analysis.metadata.hostile_texts import printable
+from yfccdask.analysis.metadata.hostile_texts import displayable
 from yfccdask.analysis.metadata.plots import all_plots
 from yfccdask.data.durable import write_text
 
@@ -61,11 +61,11 @@ def write_page(figures: MetadataFigures, path: Path, name: str) -> Path:
     plots = all_plots(figures.tables)
     script, divisions = components(plots) if plots else ("", {})
     context = {
-        "name": printable(name),
+        "name": displayable(name),
         "summary": figures.summary,
         "rows": figure_rows(figures.summary),
         "licences": [
-            row | {"licence": printable(row["licence"])}
+            row | {"licence": displayable(row["licence"])}
             for row in figures.tables["licences"].to_dict("records")
         ],
         "plots": {key: Markup(text) for key, text in divisions.items()},

@@ -10,7 +10,7 @@ from bokeh.models import ColorBar, ColumnDataSource, HoverTool, LogColorMapper, 
 from bokeh.plotting import figure
 
 from yfccdask.analysis.metadata.figures import MAP_CELLS_PER_DEGREE
-from yfccdask.analysis.metadata.hostile_texts import printable
+from yfccdask.analysis.metadata.hostile_texts import displayable
 
 INK, FAINT, GREEN, INDIGO = "#334155", "#e2e8f0", "#0f766e", "#4f46e5"
 FIRST_YEAR, LAST_YEAR = 1990, 2020
@@ -84,7 +84,7 @@ def _bars(table: pd.DataFrame, name: str, count: str, label: str) -> Any:
 
 def _shown(text: str) -> str:
     """A label without control characters, at most 40 letters, that no renderer takes for maths."""
-    clean = printable(text)
+    clean = displayable(text)
     clean = clean.replace("$", "\N{FULLWIDTH DOLLAR SIGN}").replace(
         "\\", "\N{REVERSE SOLIDUS OPERATOR}"
     )

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from yfccdask.data.decoding import Cut, Decoded, Rejected, decode
+from yfccdask.data.durable import replace_file
 from yfccdask.data.ingesting.looks import look_of
-from yfccdask.data.partial_stores import replace_file
 from yfccdask.data.sources.archive_index import DAMAGE, compression_of, opened
 from yfccdask.data.sources.contents import Access, Content, Item, read_contents
 from yfccdask.data.sources.manifest_rows import BROKEN, STORED

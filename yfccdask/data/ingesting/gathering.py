@@ -10,7 +10,7 @@ import pandas as pd
 
 from yfccdask.data.block_writing import has_block, write_block
 from yfccdask.data.decoding import Cut
-from yfccdask.data.partial_stores import replace_file
+from yfccdask.data.durable import replace_file
 
 CARRIED = -1  # the number of the part that the wave before has left
 

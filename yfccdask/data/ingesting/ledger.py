@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from yfccdask.data.partial_stores import replace_file
+from yfccdask.data.durable import replace_file
 from yfccdask.errors import DataError
 
 

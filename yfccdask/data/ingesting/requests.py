@@ -16,15 +16,14 @@ from yfccdask.data.sources.listings import Listing
 from yfccdask.errors import StoreError
 
 DEFAULTS = {
-    **{
-        "size": 300,
-        "channels": 3,
-        "block_size": 960,
-        "crops_per_image": 1,
-        "seed": 0,
-        "decode": "exact",
-    },
-    **{"duplicates": "report", "near_duplicates": None},
+    "size": 300,
+    "channels": 3,
+    "block_size": 960,
+    "crops_per_image": 1,
+    "seed": 0,
+    "decode": "exact",
+    "duplicates": "report",
+    "near_duplicates": None,
 }
 
 

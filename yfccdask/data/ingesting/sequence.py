@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from yfccdask.data.partial_stores import replace_file
+from yfccdask.data.durable import replace_file
 from yfccdask.data.sources.manifest_rows import ROW_COLUMNS, FilesDigest, refuse_twice
 
 ROWS_IN_MEMORY = 1_000_000
@@ -105,7 +105,8 @@ class Buckets:
     """Rows on their way into order: in memory, or in 256 files once they are many."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.held, self.rows = folder, [], 0  # type: ignore[var-annotated]
+        self.folder, self.rows = folder, 0
+        self.held: list[pa.Table] = []
         self.writers: dict[int, pa.ipc.RecordBatchStreamWriter] = {}
 
     def add(self, table: pa.Table) -> None:

@@ -22,6 +22,7 @@ from distributed import Client
 from yfccdask.data.block_layout import STATUS, Layout
 from yfccdask.data.block_writing import TEXTS, sync_names
 from yfccdask.data.decoding import Cut
+from yfccdask.data.durable import replace_file
 from yfccdask.data.ingesting.batches import Outcome, decode_batch, unpack_members
 from yfccdask.data.ingesting.duplicates import DuplicateIndex
 from yfccdask.data.ingesting.gathering import CARRIED, gather_block, gather_carry, wave_images
@@ -34,7 +35,7 @@ from yfccdask.data.ingesting.ledger import (
 )
 from yfccdask.data.ingesting.sequence import Sequence
 from yfccdask.data.ingesting.tasks import run_tasks
-from yfccdask.data.partial_stores import WORK, replace_file
+from yfccdask.data.partial_stores import WORK
 from yfccdask.data.sources.contents import Access, Item
 from yfccdask.data.sources.manifest_rows import STREAMED
 from yfccdask.data.status_tables import SKIPPED, WRITTEN, write_status

@@ -31,7 +31,7 @@ from yfccdask.data.metadata.pieces import (
     read_done,
 )
 from yfccdask.data.metadata.sqlite_rows import count_rows
-from yfccdask.data.metadata.work_folders import work_folder
+from yfccdask.data.partial_stores import work_folder
 from yfccdask.errors import DataError, StoreError
 
 Progress = Callable[[int, int, str], None]

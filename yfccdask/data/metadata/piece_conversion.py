@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from yfccdask.data.durable import write_text
+from yfccdask.data.durable import replace_file, write_text
 from yfccdask.data.metadata import rejects
 from yfccdask.data.metadata.block_parsing import parse_block
 from yfccdask.data.metadata.byte_sources import Chunk, gzip_chunks, plain_chunks
@@ -25,7 +25,6 @@ from yfccdask.data.metadata.owned_lines import LineBlock, owned_blocks
 from yfccdask.data.metadata.pieces import NOTHING, Cuts, Piece, Tally, done_file, part_name
 from yfccdask.data.metadata.sqlite_rows import rows_between
 from yfccdask.data.metadata.table_parsing import parse_table
-from yfccdask.data.metadata.work_folders import write_whole
 from yfccdask.errors import DataError
 
 
@@ -126,7 +125,7 @@ def _write_part(folder: Path, name: str, piece: Piece, blocks: Iterator[Parsed])
                     bad.write_batch(block.rejects)
                 tallies.append(block.tally)
 
-    write_whole(folder / f"{name}.parquet", write_rows)
+    replace_file(folder / f"{name}.parquet", write_rows)
     (folder / f"{name}.rejects.writing").replace(folder / f"{name}.rejects")
     return sum(tallies[1:], NOTHING)
 

@@ -36,6 +36,7 @@ from yfccdask.data.sources.manifest_rows import (
     printable,
     stamp_text,
 )
+from yfccdask.errors import DataError
 
 COMPRESSIONS = {
     ".tar.gz": "gzip",
@@ -227,14 +228,26 @@ def _sample_key(member: Member) -> str:
 
 
 def _credits(path: str) -> dict[str, tuple[str, str]]:
-    """Read (credit, licence) by hash from the ``000.gz`` that the yfcc100m package writes."""
+    """Read (credit, licence) by hash from the ``000.gz`` that the yfcc100m package writes.
+
+    Raises
+    ------
+    DataError
+        There is such a file, and it is no gzip of JSON objects.
+    """
     notes = Path(path).with_suffix(".gz")
     if not path.lower().endswith(".zip") or not notes.is_file():
         return {}
-    found = {}
-    with gzip.open(notes, "rt", encoding="utf-8", errors="replace", newline="\n") as lines:
-        for line in lines:
-            row = json.loads(line)
-            credit = f"{row.get('unickname') or ''}: {row.get('pageurl') or ''}"
-            found[str(row.get("key"))] = (credit, str(row.get("licensename") or ""))
-    return found
+    try:
+        with gzip.open(notes, "rt", encoding="utf-8", errors="replace", newline="\n") as lines:
+            return dict(_credit(json.loads(line)) for line in lines)
+    except (*DAMAGE, OSError, ValueError, AttributeError) as error:
+        raise DataError(
+            f"expected one JSON object a line in {notes}, which lies beside {path} and so holds "
+            f"its credits, found {_text(error)}: fetch it again or move it away"
+        ) from error
+
+
+def _credit(row: dict[str, Any]) -> tuple[str, tuple[str, str]]:
+    credit = f"{row.get('unickname') or ''}: {row.get('pageurl') or ''}"
+    return str(row.get("key")), (credit, str(row.get("licensename") or ""))

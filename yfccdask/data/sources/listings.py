@@ -162,8 +162,9 @@ def _bucket_tables(address: str, options: dict[str, Any]) -> Iterator[pd.DataFra
         raise DataError(f"expected photographs at {address}, found nothing: check the address")
     names = {name: name.removeprefix(start).lstrip("/") or os.path.basename(name) for name in found}
     shown = [n for n in found if not any(p.startswith(".") for p in names[n].split("/"))]
-    archives = [name for name in shown if is_archive(name)]
-    plain = ((names[n], reached.unstrip_protocol(n), found[n]) for n in shown if n not in archives)
+    archives = sorted(name for name in shown if is_archive(name))
+    inside = set(archives)
+    plain = ((names[n], reached.unstrip_protocol(n), found[n]) for n in shown if n not in inside)
     yield from in_tables(_object_row(*each) for each in plain)
     for name in archives:
         yield from archive_rows(reached.unstrip_protocol(name), names[name], options)
