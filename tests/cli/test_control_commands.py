@@ -16,6 +16,7 @@ from tests.training.processes import command, until, until_block
 from yfccdask.cli.group import main
 from yfccdask.config import load_config
 from yfccdask.data.run_locks import hold_run
+from yfccdask.training import clusters
 from yfccdask.training.clusters import ClusterRequest
 from yfccdask.training.start import train
 
@@ -113,7 +114,8 @@ def test_a_run_or_a_scheduler_has_to_be_named(name):
     assert "no such folder" in nowhere.output
 
 
-def test_a_scheduler_that_is_not_there_is_an_error():
+def test_a_scheduler_that_is_not_there_is_an_error(monkeypatch):
+    monkeypatch.setattr(clusters, "CONNECT_TIMEOUT", "1s")
     gone = call("status", "--scheduler", "tcp://127.0.0.1:1")
     assert gone.exit_code == 1
     assert "expected a Dask scheduler at" in gone.output

@@ -110,6 +110,7 @@ def test_a_chunk_that_no_memory_holds_is_named():
     assert any("engine.chunk: expected chunks" in text for text in found.refusals)
 
 
+@pytest.mark.slow  # three plans of the paper's network for 60 workers and more
 def test_what_is_suggested_fits():
     found = planned("paper", workers=60, memory="4GB", idle=200_000_000)
     with pytest.raises(PlanRefused, match=r"projected peak(.|\n)*--force"):

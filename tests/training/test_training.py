@@ -86,13 +86,13 @@ def test_the_digest_is_the_same(tiny_run, tiny_store, tmp_path, cluster, overrid
     assert digest(other) == digest(tiny_run)
 
 
-@pytest.mark.parametrize("workers", [2, 3])
+@pytest.mark.parametrize("workers", [pytest.param(2, marks=pytest.mark.slow), 3])
 def test_the_digest_is_the_same_on_processes(tiny_run, tiny_store, tmp_path, workers):
     other = train("tiny", tiny_store, tmp_path / "run", cluster=ClusterRequest(workers=workers))
     assert digest(other) == digest(tiny_run)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_the_digest_is_the_same_wherever_chunks_lie(
     tiny_run, tiny_store, tmp_path, monkeypatch, seed
 ):
@@ -177,7 +177,7 @@ def test_a_divergence_at_the_last_mini_batch_is_found(tiny_store, tmp_path, rate
     assert open_run(tmp_path / "run").events()[-2]["event"] == "diverged"
 
 
-@pytest.mark.parametrize("chunk", ["[1, 1]", "[2, 3]"])
+@pytest.mark.parametrize("chunk", [pytest.param("[1, 1]", marks=pytest.mark.slow), "[2, 3]"])
 def test_the_digest_is_the_same_without_lcn_in_float64(tiny_store, tmp_path, chunk):
     plain = ["dtype=float64", *(f"layers.{layer}.lcn=null" for layer in (0, 1))]
     one = train(load_config("tiny", plain), tiny_store, tmp_path / "one", cluster=THREADS)

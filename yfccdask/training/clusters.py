@@ -33,6 +33,7 @@ from yfccdask.graph.slices import slices_of
 from yfccdask.training.lineage import Lineage, let_go
 
 LOOPBACK = "127.0.0.1"
+CONNECT_TIMEOUT = "20s"  # for a scheduler that should be there
 SLICE_TASKS = 250  # which take the scheduler some 30 ms
 TRAINING_SETTINGS = {
     "distributed.scheduler.work-stealing": False,  # a moved chunk is a moved model
@@ -304,7 +305,7 @@ async def _attached(request: ClusterRequest, workers: bool) -> Client:
             f"expected the file that a Dask scheduler wrote at {where}, found none: is it running?"
         )
     try:
-        client = Client(asynchronous=True, set_as_default=False, timeout="20s", **named)
+        client = Client(asynchronous=True, set_as_default=False, timeout=CONNECT_TIMEOUT, **named)
         try:
             await client
         except BaseException:

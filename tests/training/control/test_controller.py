@@ -19,7 +19,7 @@ from yfccdask.training.control.live import attach
 from yfccdask.training.run_overviews import overview
 from yfccdask.training.start import on_cluster, resume, train
 
-LONG = ["layers.0.passes=40", "checkpoints.every_blocks=50", "preprocessing.whitening=null"]
+LONG = ["layers.0.passes=25", "checkpoints.every_blocks=50", "preprocessing.whitening=null"]
 SHORT = ["layers.0.passes=15", "preprocessing.whitening=null"]
 
 
