@@ -30,7 +30,7 @@ from distributed.comm.addressing import unparse_host_port
 
 from yfccdask.errors import ClusterError
 from yfccdask.graph.slices import slices_of
-from yfccdask.training.lineage import Lineage, let_go
+from yfccdask.training.lineage import Lineage
 
 LOOPBACK = "127.0.0.1"
 CONNECT_TIMEOUT = "20s"  # for a scheduler that should be there
@@ -262,7 +262,8 @@ async def started(
         if lineage is not None:
             lineage.portions.append(held)
     persisted = [_rebuilt(*pair, futures) for pair in zip(collections, keys, strict=True)]
-    await let_go([future for key, future in futures.items() if key not in wanted])
+    for key in futures.keys() - wanted:
+        futures[key].release()
     return persisted[0] if len(collections) == 1 else persisted
 
 

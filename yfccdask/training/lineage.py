@@ -36,20 +36,18 @@ class Lineage:
         states = await self.client.scheduler.get_task_status(keys=keys)
         cuts = [[key for key in each if states[key] == "released"] for each in portions]
         self._tell("client-desires-keys", [key for cut in cuts for key in cut])
-        await let_go(futures)
+        await self._release(futures)
         for cut in reversed(cuts):
             self._tell("client-releases-keys", cut)
             await asyncio.sleep(PORTION_SECONDS)
+
+    async def _release(self, futures: Sequence[Future]) -> None:
+        for number, future in enumerate(futures, 1):
+            future.release()
+            if number % RELEASES == 0:
+                await asyncio.sleep(PORTION_SECONDS)
 
     def _tell(self, what: str, keys: list[Any]) -> None:
         """What a client says of the keys of its futures; there are none for these."""
         if keys:
             self.client._send_to_scheduler({"op": what, "keys": keys, "client": self.client.id})
-
-
-async def let_go(futures: Sequence[Future]) -> None:
-    """Release futures a few at a time."""
-    for number, future in enumerate(futures, 1):
-        future.release()
-        if number % RELEASES == 0:
-            await asyncio.sleep(PORTION_SECONDS)

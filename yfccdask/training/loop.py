@@ -28,7 +28,6 @@ from yfccdask.geometry import ChunkIndex, Layout
 from yfccdask.training.clusters import gather_chunks
 from yfccdask.training.committing import Network, read_commit, write_commit
 from yfccdask.training.inputs import Inputs, prepared_whitening, session_token
-from yfccdask.training.lineage import let_go
 from yfccdask.training.pipeline.messages import (
     Begun,
     End,
@@ -220,7 +219,8 @@ class Trainer:
         objectives = {}
         for visit, costs in submitted:
             parts = await gather_chunks(self.client, costs)
-            await let_go(futures_of(costs))
+            for future in futures_of(costs):
+                future.release()
             means = whole_grid(costs, parts).mean(axis=(1, 2))
             self.record_visit(tick, visit, means)
             objectives[visit.layer] = float(means.sum(axis=1).mean())
