@@ -167,6 +167,27 @@ class Engine(Section):
     """Data blocks whose tasks may be under way at once."""
 
 
+class Arithmetic(Section):
+    """Where a run is computed, and how precisely: what is said here changes its bits."""
+
+    device: Literal["cpu", "gpu"] = "cpu"
+    """cpu, or gpu: weights and fields lie on the workers' GPUs, one GPU per worker."""
+    products: Literal["fp32", "tf32", "bf16"] = "fp32"
+    """How a GPU multiplies matrices: float32, TF32, or bfloat16 operands. Weights, momenta and sums
+    stay float32."""
+    fields: Literal["full", "half"] = "full"
+    """How the fields between layers are stored: like the weights, or in half precision."""
+
+    @model_validator(mode="after")
+    def _on_a_gpu(self) -> Arithmetic:
+        if self.products != "fp32" and self.device != "gpu":
+            raise ValueError(
+                f"expected products fp32 on the device cpu, found {self.products}: set "
+                "arithmetic.device=gpu"
+            )
+        return self
+
+
 class Pipeline(Section):
     """When a layer starts on the data, and which copy of the layers below its blocks see."""
 
@@ -232,10 +253,24 @@ class Config(Section):
     preprocessing: Preprocessing = Preprocessing()
     layers: Annotated[tuple[Layer, ...], Field(min_length=1, strict=False)]
     """The layers, from the image upwards."""
+    arithmetic: Arithmetic = Arithmetic()
     pipeline: Pipeline = Pipeline()
     checkpoints: Checkpoints = Checkpoints()
     recovery: Recovery = Recovery()
     engine: Engine = Engine()
+
+    @model_validator(mode="after")
+    def _of_a_gpu_s_type(self) -> Config:
+        if self.arithmetic.device == "gpu" and self.dtype != "float32":
+            raise ValueError(f"expected dtype float32 with device gpu, found {self.dtype}")
+        kept = {"weights": self.engine.weights, "stage_fields": self.engine.stage_fields}
+        for key, where in kept.items():
+            if self.arithmetic.device == "gpu" and where == "disk":
+                raise ValueError(
+                    f"expected engine.{key} other than disk with device gpu, found disk: what a "
+                    "GPU works on stays in its memory"
+                )
+        return self
 
     @model_validator(mode="after")
     def _decided_from_what_is_known(self) -> Config:

@@ -8,6 +8,7 @@ import yaml
 from pydantic import BaseModel
 
 from yfccdask.config.schema import (
+    Arithmetic,
     Batching,
     Checkpoints,
     Config,
@@ -41,6 +42,7 @@ PAGE_SECTIONS: dict[str, type[BaseModel]] = {
     "layers: kind local": LocalLayer,
     "layers: kind dense": DenseLayer,
     "layers.N.lcn": Lcn,
+    "arithmetic": Arithmetic,
     "pipeline": Pipeline,
     "checkpoints": Checkpoints,
     "recovery": Recovery,

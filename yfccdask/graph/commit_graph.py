@@ -9,6 +9,8 @@ import dask.array as da
 import numpy as np
 from dask._task_spec import Task, TaskRef
 
+from yfccdask.backend import to_host
+from yfccdask.backend.device import library_for
 from yfccdask.data.commit_reading import read_state
 from yfccdask.data.commit_writing import write_chunk
 from yfccdask.data.commits import chunk_slices
@@ -22,6 +24,7 @@ from yfccdask.graph.state_chunks import (
     put_on_disk,
     with_no_costs,
 )
+from yfccdask.numerics.states import State
 
 
 def written_chunks(name: str, states: StateChunks, group: Path) -> da.Array:
@@ -44,7 +47,8 @@ def written_chunks(name: str, states: StateChunks, group: Path) -> da.Array:
 def write(chunk: Chunk, group: Path, layout: Layout, index: ChunkIndex) -> np.ndarray:
     """Task: write one chunk's files; their digests as an array of one object."""
     digests = np.empty(1, object)
-    digests[0] = write_chunk(group, layout, index, chunk.opened())
+    state = State(*map(to_host, chunk.opened()))
+    digests[0] = write_chunk(group, layout, index, state)
     return digests
 
 
@@ -55,10 +59,11 @@ def loaded_chunks(
     dtype: Any,
     owners: Owners | None = None,
     scratch: Scratch | None = None,
+    device: str = "cpu",
 ) -> StateChunks:
-    """A layer's states from its group in a commit, in any layout, in memory or on scratch."""
+    """A layer's states from its group in a commit, in any layout, on ``device`` or on scratch."""
     tasks = {
-        (name, *index): Task((name, *index), load, group, layout, index)
+        (name, *index): Task((name, *index), load, group, layout, index, device)
         for index in layout.indices()
     }
     if scratch:
@@ -66,6 +71,7 @@ def loaded_chunks(
     return chunks_from_tasks(name, layout, tasks, [], dtype, owners)
 
 
-def load(group: Path, layout: Layout, index: ChunkIndex) -> Chunk:
+def load(group: Path, layout: Layout, index: ChunkIndex, device: str) -> Chunk:
     """Task: read one chunk of a layout."""
-    return with_no_costs(read_state(group, layout.layer, chunk_slices(layout, index)))
+    state = read_state(group, layout.layer, chunk_slices(layout, index))
+    return with_no_costs(State(*map(library_for(device).upload, state)))

@@ -27,7 +27,7 @@ from yfccdask.numerics.contrast import (
     normalise_field,
     row_sums,
 )
-from yfccdask.numerics.fields import Pieces
+from yfccdask.numerics.fields import Pieces, joined
 
 Tasks = dict[Any, Task]
 
@@ -40,6 +40,7 @@ def normalise_block(
     rows: tuple[int, ...],
     columns: tuple[int, ...],
     owners: Owners | None = None,
+    stored: Any = None,
 ) -> da.Array:
     """The contrast-normalised field of a block, in rectangles.
 
@@ -54,15 +55,17 @@ def normalise_block(
         Output pixels per chunk, downwards and across; any cut gives the same bits.
     owners : mapping, optional
         The workers of the weight chunks, each of which makes the rectangle in its place.
+    stored : dtype, optional
+        Type of the result, the field's unless given.
     """
-    whole = field_layout(field).field
+    whole, kind = field_layout(field).field, np.dtype(stored or field.dtype)
     chunks = ((field.shape[0],), rows, columns, (whole.maps,))
     if len(rows) == len(columns) == 1:
         pieces, places = pieces_of(field, field_layout(field).whole)
         where = (places, field_layout(field).whole)
         key = (name, 0, 0, 0, 0)
-        tasks = {key: Task(key, normalise, pieces, *where, window, floor)}
-        return array_from_tasks(name, tasks, [field], chunks, field.dtype, _pins(tasks, owners))
+        tasks = {key: Task(key, normalise, pieces, *where, window, floor, kind)}
+        return array_from_tasks(name, tasks, [field], chunks, kind, _pins(tasks, owners))
     size, mean = (whole.height, whole.width), f"mean-sigma-{name}"
     tasks = _sum_tasks(name, len(rows), len(columns), sum(columns))
     for i, band in enumerate(_spans(rows)):
@@ -73,8 +76,8 @@ def normalise_block(
             how = (read, window, size, band, stripe)
             tasks[part] = Task(part, measure, *pieces_of(field, read), *how)
             given = (*pieces_of(field, kept), kept, TaskRef(part), TaskRef((mean,)))
-            tasks[key] = Task(key, divide, *given, floor)
-    return array_from_tasks(name, tasks, [field], chunks, field.dtype, _pins(tasks, owners))
+            tasks[key] = Task(key, divide, *given, floor, kind)
+    return array_from_tasks(name, tasks, [field], chunks, kind, _pins(tasks, owners))
 
 
 def _pins(tasks: Tasks, owners: Owners | None) -> dict[Any, str]:
@@ -108,9 +111,10 @@ def normalise(
     region: Rectangle,
     window: ContrastWindow,
     floor: float,
+    stored: np.dtype[Any],
 ) -> np.ndarray:
     """Task: the normalised field (image, y, x, map), all of it."""
-    return normalise_field(Pieces(pieces, places, region), window, floor)
+    return normalise_field(Pieces(pieces, places, region), window, floor, stored=stored)
 
 
 def measure(
@@ -133,7 +137,7 @@ def add_rows(planes: list[Planes]) -> np.ndarray:
 
 def add_sigma(sums: list[np.ndarray], width: int) -> np.ndarray:
     """Task: c (image,) from all bands' row sums."""
-    return mean_sigma(np.concatenate(sums, axis=1), width)
+    return mean_sigma(joined(sums, axis=1), width)
 
 
 def divide(
@@ -143,6 +147,7 @@ def divide(
     planes: Planes,
     c: np.ndarray,
     floor: float,
+    stored: np.dtype[Any],
 ) -> np.ndarray:
     """Task: a rectangle of the normalised field (image, y, x, map)."""
-    return divide_contrast(Pieces(pieces, places, region), planes, c, floor)
+    return divide_contrast(Pieces(pieces, places, region), planes, c, floor, stored)

@@ -55,6 +55,7 @@ def dense_train_tasks(
     objective: Objective,
     rates: tuple[Rates, ...],
     images: int,
+    precision: str = "fp32",
 ) -> Tasks:
     """All tasks of a block's visit; the last ones are keyed as the new chunks."""
     layout, size, tasks = states.layout, images // len(rates), Tasks()
@@ -62,7 +63,7 @@ def dense_train_tasks(
     before: list[Any] = [(states.name, 0, 0, k) for k in range(len(layout.leaves))]
     row_scales, costs = None, []
     for step, rate in enumerate(rates):
-        batch = _MiniBatch(name, step, slice(step * size, (step + 1) * size), layout)
+        batch = _MiniBatch(name, step, slice(step * size, (step + 1) * size), layout, precision)
         tasks |= batch.chunk_tasks(before, inputs, objective.momentum, rate)
         tasks |= batch.sum_tasks(before, row_scales, objective, states.dtype)
         before = [batch.key("descend", k) for k in range(len(layout.leaves))]
@@ -82,6 +83,7 @@ class _MiniBatch(NamedTuple):
     step: int
     images: slice
     layout: Layout
+    precision: str
 
     def key(self, part: str, k: int = 0) -> Any:
         return (f"{part}-{self.name}", self.step, k)
@@ -98,13 +100,13 @@ class _MiniBatch(NamedTuple):
         head, descent = TaskRef(self.key("head")), TaskRef(self.key("descent"))
         for k, state in enumerate(before):
             leaves = leaves_of(self.layout, k)
-            given = (TaskRef(state), leaves, self.images, *inputs[k])
+            given = (TaskRef(state), leaves, self.images, self.precision, *inputs[k])
             first, second, third = (self.key(part, k) for part in ("code", "residual", "descend"))
             tasks[first] = Task(first, code, *given)
             tasks[second] = Task(second, residual, head, *given)
             place = place_of(f"steps-{self.name}", (0, self.step, k))
-            how = (TaskRef(second), descent, leaves, momentum, rate, place)
-            tasks[third] = Task(third, descend, TaskRef(state), *how)
+            how = (leaves, momentum, rate, self.precision, place)
+            tasks[third] = Task(third, descend, TaskRef(state), TaskRef(second), descent, *how)
             for part, of, number in (("errors", second, 2), ("squares", third, 1)):
                 key = self.key(part, k)
                 tasks[key] = Task(key, take, TaskRef(of), number)
@@ -128,9 +130,10 @@ def _state(chunk: Any, parts: tuple[str, ...] = State._fields) -> State:
     return load_state(chunk[0], parts)
 
 
-def code(chunk: Any, leaves: Leaves, images: slice, *inputs: Any) -> Sums:
+def code(chunk: Any, leaves: Leaves, images: slice, precision: str, *inputs: Any) -> Sums:
     """Task: phase 1 of a chunk's mini-batch."""
-    return dense_visits.code_sums(_state(chunk, ("weights",)), inputs_from(*inputs), images, leaves)
+    state = _state(chunk, ("weights",))
+    return dense_visits.code_sums(state, inputs_from(*inputs), images, leaves, precision)
 
 
 def head(
@@ -138,18 +141,16 @@ def head(
 ) -> Head:
     """Task: the code from all chunks' sums."""
     state = _state(chunk, ("alpha",))
-    z = dense_visits.total_of(sums, total)
-    if scale is None:
-        scale = np.ones(z.shape[1], z.dtype)
-    return dense_visits.make_head(z, float(state.alpha[0, 0]), scale, objective)
+    return dense_visits.make_head(dense_visits.total_of(sums, total), state, scale, objective)
 
 
 def residual(
-    head: Head, chunk: Any, leaves: Leaves, images: slice, *inputs: Any
+    head: Head, chunk: Any, leaves: Leaves, images: slice, precision: str, *inputs: Any
 ) -> tuple[Operands, np.ndarray, Sums]:
     """Task: phase 2 of a chunk's mini-batch."""
     state = _state(chunk, ("weights", "offset"))
-    return dense_visits.residual_sums(state, inputs_from(*inputs), images, head, leaves)
+    given = (state, inputs_from(*inputs), images, head, leaves)
+    return dense_visits.residual_sums(*given, precision=precision)
 
 
 def take(parts: tuple[Any, ...], number: int) -> Any:
@@ -169,11 +170,12 @@ def descend(
     leaves: Leaves,
     momentum: float,
     rate: Rates,
+    precision: str,
     place: str,
 ) -> tuple[State | StoredState, Sums]:
     """Task: phase 3 of a chunk's mini-batch, on a fresh copy that lies where the old one does."""
-    state = State(*(np.array(part) for part in _state(chunk)))
-    squares = dense_visits.descend_chunk(state, *residual[:2], descent[0], leaves, momentum, rate)
+    state, how = _state(chunk).copied(), (leaves, momentum, rate, precision)
+    squares = dense_visits.descend_chunk(state, *residual[:2], descent[0], *how)
     return kept_like(chunk[0], state, place), squares
 
 
@@ -190,20 +192,26 @@ def finish(
     place: str,
 ) -> Chunk:
     """Task: rows of unit norm again, and the costs of all mini-batches."""
-    terms = np.array([cost for _, cost in costs])[:, None, None, :]
     state = dense_visits.finish(_state(chunk), scale)
-    return Chunk(kept_like(chunk[0], state, place), terms / max(images, 1))
+    terms = dense_visits.costs_of_steps([cost for _, cost in costs], images, state.weights)
+    return Chunk(kept_like(chunk[0], state, place), terms)
 
 
 def dense_forward_tasks(
-    name: str, states: StateChunks, field: da.Array, scale: float, rows: int
+    name: str,
+    states: StateChunks,
+    field: da.Array,
+    scale: float,
+    rows: int,
+    precision: str = "fp32",
 ) -> Tasks:
     """The forward pass: every chunk's sums, and the code of the whole block."""
     layout, tasks, sums = states.layout, Tasks(), []
     for k in range(len(layout.leaves)):
         key = (f"code-{name}", k)
         chunk, inputs = TaskRef((states.name, 0, 0, k)), inputs_of(layout, k, field, scale)
-        tasks[key] = Task(key, forward_sums, chunk, leaves_of(layout, k), rows, *inputs)
+        how = (leaves_of(layout, k), rows, precision)
+        tasks[key] = Task(key, forward_sums, chunk, *how, *inputs)
         sums.append(TaskRef(key))
     key = (name, 0, 0, 0, 0)
     first = TaskRef((states.name, 0, 0, 0))
@@ -211,10 +219,10 @@ def dense_forward_tasks(
     return tasks
 
 
-def forward_sums(chunk: Chunk, leaves: Leaves, rows: int, *inputs: Any) -> Sums:
+def forward_sums(chunk: Chunk, leaves: Leaves, rows: int, precision: str, *inputs: Any) -> Sums:
     """Task: ``W x`` over a chunk's leaves for a whole block."""
     state = _state(chunk, ("weights",))
-    return dense_visits.forward_sums(state, inputs_from(*inputs), leaves, rows)
+    return dense_visits.forward_sums(state, inputs_from(*inputs), leaves, rows, precision)
 
 
 def forward_code(sums: list[Sums], chunk: Chunk, total: int) -> np.ndarray:

@@ -10,10 +10,12 @@ import numpy as np
 from dask._task_spec import Task, TaskRef
 from dask.base import tokenize
 
+from yfccdask.backend.device import library_for
 from yfccdask.geometry import Rectangle
 from yfccdask.graph.pieces import array_from_tasks, field_layout, pieces_of
+from yfccdask.numerics.device.images import contrast_on_device, whitened_on_device
 from yfccdask.numerics.fields import stitch
-from yfccdask.numerics.whitening import filter_images, normalise_contrast
+from yfccdask.numerics.whitening import contrast_factors, filter_images, normalise_contrast
 
 
 class ContrastScale(NamedTuple):
@@ -30,6 +32,7 @@ def preprocess(
     whitening: da.Array | None,
     dtype: Any,
     workers: Mapping[tuple[int, int], str] | None = None,
+    device: str = "cpu",
 ) -> da.Array:
     """The preprocessed field of a block, chunked in space as the block is stored.
 
@@ -44,6 +47,8 @@ def preprocess(
     whitening : dask array (fy, fx, channel, channel) in one chunk, or None
     workers : mapping, optional
         The address of the worker that makes each tile (row, column).
+    device : "cpu" or "gpu"
+        Where the field is made, and lies.
 
     Returns
     -------
@@ -51,7 +56,7 @@ def preprocess(
     """
     layout = field_layout(images)
     kind = None if whitening is None else whitening.name
-    name = f"preprocessed-{tokenize(images.name, contrast, kind, np.dtype(dtype).name)}"
+    name = f"preprocessed-{tokenize(images.name, contrast, kind, np.dtype(dtype).name, device)}"
     halo = 0 if whitening is None else whitening.shape[0] // 2
     white = None if whitening is None else TaskRef((whitening.name, 0, 0, 0, 0))
     tasks = {}
@@ -62,7 +67,8 @@ def preprocess(
         edges = mirrored_edges(place, layout.whole, halo)
         reference = TaskRef((moments.name, 0, 0))
         where = (places, region, edges)
-        tasks[key] = Task(key, make_tile, pieces, reference, white, *where, contrast, dtype)
+        how = (contrast, dtype, device)
+        tasks[key] = Task(key, make_tile, pieces, reference, white, *where, *how)
     dependencies = [images, moments] if whitening is None else [images, moments, whitening]
     pins = {(name, 0, *index, 0): address for index, address in (workers or {}).items()}
     return array_from_tasks(name, tasks, dependencies, images.chunks, dtype, pins)
@@ -85,9 +91,15 @@ def make_tile(
     edges: tuple[tuple[int, int], ...],
     contrast: ContrastScale,
     dtype: Any,
+    device: str = "cpu",
 ) -> np.ndarray:
     """Task: one tile of the preprocessed field (image, y, x, channel)."""
-    images = stitch(pieces, places, region)
+    images, library = stitch(pieces, places, region), library_for(device)
+    if library.on_device:
+        factors = contrast_factors(moments[:, 0], moments[:, 1], *contrast, dtype)
+        if whitening is None:
+            return contrast_on_device(library, images, *factors)
+        return whitened_on_device(library, images, *factors, whitening, edges)
     field = normalise_contrast(images, moments[:, 0], moments[:, 1], *contrast, dtype)
     if whitening is None:
         return field

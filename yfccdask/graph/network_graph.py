@@ -20,12 +20,18 @@ from yfccdask.numerics.fields import deviation_of, row_moments, stitch
 
 
 class Forward(NamedTuple):
-    """A trained layer as its successors see it."""
+    """A trained layer as its successors see it.
+
+    ``precision`` is of a GPU's matrix products; ``stored`` is the type of the fields that leave the
+    layer, before and after LCN, the states' unless given.
+    """
 
     states: StateChunks
     scale: float
     window: ContrastWindow | None
     floor: float
+    precision: str = "fp32"
+    stored: Any = None
 
 
 def layer_input(name: str, preprocessed: da.Array, below: Sequence[Forward], rows: int) -> da.Array:
@@ -49,11 +55,13 @@ def layer_input(name: str, preprocessed: da.Array, below: Sequence[Forward], row
 
 def normalised_output(name: str, layer: Forward, field: da.Array, rows: int) -> da.Array:
     """A layer's output field for a block, after its LCN."""
-    output = forward_block(f"forward-{name}", layer.states, field, layer.scale, rows)
+    given = (layer.states, field, layer.scale, rows, layer.precision, layer.stored)
+    output = forward_block(f"forward-{name}", *given)
     if layer.window is None:
         return output
     how = (layer.window, layer.floor, *normalised_cuts(layer.states.layout))
-    return normalise_block(f"normalised-{name}", output, *how, layer.states.owners)
+    where = (layer.states.owners, layer.stored)
+    return normalise_block(f"normalised-{name}", output, *how, *where)
 
 
 def normalised_cuts(layout: Layout) -> tuple[tuple[int, ...], tuple[int, ...]]:

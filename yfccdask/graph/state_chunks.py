@@ -14,10 +14,11 @@ from dask.highlevelgraph import HighLevelGraph
 from dask.threaded import get as threaded_get
 from distributed import get_worker
 
+from yfccdask.backend import to_host
 from yfccdask.data.scratch import StoredState, kept_like, load_state, store_state
 from yfccdask.geometry import Layout
 from yfccdask.graph.pieces import Key, Owners, array_from_tasks, pinned_graph, pins_beside_chunks
-from yfccdask.numerics import counter_random, local_visits
+from yfccdask.numerics import dense_visits, local_visits
 from yfccdask.numerics.local_visits import State
 
 
@@ -163,18 +164,18 @@ class StateChunks(DaskMethodsMixin):
 
 
 def take_part(chunk: Chunk, field: str) -> np.ndarray:
-    """Task: one array out of a chunk's state."""
-    return getattr(chunk.opened(), field)
+    """Task: one array out of a chunk's state, on the host."""
+    return to_host(getattr(chunk.opened(), field))
 
 
 def take_costs(chunk: Chunk) -> np.ndarray:
-    """Task: the costs of a chunk's last visit."""
-    return chunk.costs
+    """Task: the costs of a chunk's last visit, on the host: a GPU is waited for only here."""
+    return to_host(chunk.costs)
 
 
 def is_finite(chunk: Chunk) -> np.ndarray:
     """Task: whether a chunk's state is finite, (1,)."""
-    return np.array([all(np.isfinite(part).all() for part in chunk.opened())])
+    return np.array([all(bool(np.isfinite(part).all()) for part in chunk.opened())])
 
 
 def chunks_from_tasks(
@@ -215,8 +216,9 @@ def initial_chunks(
     dtype: Any,
     owners: Owners | None = None,
     scratch: Scratch | None = None,
+    device: str = "cpu",
 ) -> StateChunks:
-    """The state before training: the same bits for every layout.
+    """The state before training: the same bits for every layout, and made on any ``device``.
 
     With ``scratch``, chunks are put on their workers' disks as they are made.
 
@@ -230,13 +232,13 @@ def initial_chunks(
         if not layout.layer.dense:
             numbers = position_numbers(layout, index)
             arguments = (seed, layer, numbers, layout.layer.units, layout.layer.inputs)
-            tasks[key] = Task(key, make_local, *arguments, alpha, dtype)
+            tasks[key] = Task(key, make_local, *arguments, alpha, dtype, device)
             continue
         part = (squares, index[2])
         where = (seed, layer, layout.layer.units, layout.inputs_of(index[2]))
-        tasks[part] = Task(part, make_squares, *where)
+        tasks[part] = Task(part, make_squares, *where, device)
         others = [TaskRef((squares, k)) for k in range(len(layout.leaves))]
-        tasks[key] = Task(key, make_dense, *where, alpha, dtype, *others)
+        tasks[key] = Task(key, make_dense, *where, alpha, dtype, device, *others)
     if scratch:
         tasks = {
             key: put_on_disk(task, scratch) if key[0] == name else task
@@ -260,17 +262,25 @@ def position_numbers(layout: Layout, index: tuple[int, int, int]) -> np.ndarray:
 
 
 def make_local(
-    seed: int, layer: int, numbers: np.ndarray, units: int, inputs: int, alpha: float, dtype: Any
+    seed: int,
+    layer: int,
+    numbers: np.ndarray,
+    units: int,
+    inputs: int,
+    alpha: float,
+    dtype: Any,
+    device: str,
 ) -> Chunk:
     """Task: the initial chunk of a local layer."""
-    state = local_visits.initial_state(seed, layer, numbers, units, inputs, alpha, dtype)
-    return with_no_costs(state)
+    given = (seed, layer, numbers, units, inputs, alpha, dtype, device)
+    return with_no_costs(local_visits.initial_state(*given))
 
 
-def make_squares(seed: int, layer: int, units: int, inputs: tuple[int, int]) -> np.ndarray:
+def make_squares(
+    seed: int, layer: int, units: int, inputs: tuple[int, int], device: str
+) -> np.ndarray:
     """Task: the squares of a dense chunk's rows, as integers."""
-    integers = counter_random.random_integers(seed, layer, 0, units, inputs)
-    return counter_random.row_squares(integers)
+    return dense_visits.initial_squares(seed, layer, units, inputs, device)
 
 
 def make_dense(
@@ -280,9 +290,10 @@ def make_dense(
     inputs: tuple[int, int],
     alpha: float,
     dtype: Any,
+    device: str,
     *squares: np.ndarray,
 ) -> Chunk:
     """Task: the initial chunk of a dense layer, from all chunks' squares."""
-    integers = counter_random.random_integers(seed, layer, 0, units, inputs)
-    weights = counter_random.unit_rows(integers, sum(squares), dtype)
-    return with_no_costs(local_visits.fresh_state(weights[None, None], alpha))
+    given = (seed, layer, units, inputs, sum(squares), dtype, device)
+    weights = dense_visits.initial_columns(*given)
+    return with_no_costs(local_visits.fresh_state(weights, alpha))

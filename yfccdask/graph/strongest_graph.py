@@ -16,7 +16,7 @@ from yfccdask.graph.network_graph import Forward, normalised_output
 from yfccdask.graph.pieces import array_from_tasks
 from yfccdask.graph.visits import forward_block
 from yfccdask.numerics import strongest
-from yfccdask.numerics.strongest import Summary
+from yfccdask.numerics.strongest import Strongest, Summary
 
 
 def block_outputs(
@@ -93,6 +93,22 @@ def merged_summaries(name: str, parts: Sequence[da.Array], k: int) -> da.Array:
     for i, j in np.ndindex(rows, columns):
         _merge_tasks(tasks, name, parts, (0, len(parts)), (i, j), k)
     return _summaries(name, tasks, list(parts), parts[0].chunks)
+
+
+def cut_summary(name: str, summary: Summary, layout: Layout) -> da.Array:
+    """A whole layer's summary as chunks of a layout, as `block_summaries` gives them."""
+    tasks = {}
+    for i, j in _cells(layout):
+        rows, columns = layout.positions(i, j).slices
+        (values, images), moments = summary.strongest, summary.moments
+        parts = [part[rows, columns] for part in (values, images, moments)]
+        tasks[name, i, j] = Task((name, i, j), as_summary, *parts)
+    return _summaries(name, tasks, [], (layout.rows, layout.columns))
+
+
+def as_summary(values: np.ndarray, images: np.ndarray, moments: np.ndarray) -> Summary:
+    """Task: a chunk's summary out of its arrays."""
+    return Summary(Strongest(values, images), moments)
 
 
 def _merge_tasks(

@@ -9,6 +9,7 @@ chunks every mini-batch takes three tasks per chunk and three sums up one tree
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import dask.array as da
 import numpy as np
@@ -31,6 +32,7 @@ def train_block(
     objective: Objective,
     rates: tuple[Rates, ...],
     images: int,
+    precision: str = "fp32",
 ) -> StateChunks:
     """A layer's states after training on the first ``images`` of a block.
 
@@ -48,10 +50,13 @@ def train_block(
         One per whole mini-batch.
     images : int
         Images in the whole mini-batches.
+    precision : "fp32", "tf32" or "bf16"
+        Of the matrix products where chunks lie on a GPU.
     """
     layout = states.layout
     if layout.layer.dense and len(layout.leaves) > 1:
-        tasks = dense_train_tasks(name, states, field, scale, objective, rates, images)
+        how_to = (scale, objective, rates, images, precision)
+        tasks = dense_train_tasks(name, states, field, *how_to)
         return chunks_from_tasks(name, layout, tasks, [states, field], states.dtype)
     train = dense_visits.train_dense_visit if layout.layer.dense else local_visits.train_visit
     how = layout.layer.leaf if layout.layer.dense else windows_of(layout)
@@ -61,7 +66,7 @@ def train_block(
         pieces, places = pieces_of(field, region)
         chunk, key = TaskRef((states.name, *index)), (name, *index)
         where = (places, region, images)
-        how_to = (scale, how, objective, rates, place_of(name, index))
+        how_to = (scale, how, objective, rates, precision, place_of(name, index))
         tasks[key] = Task(key, visit, train, chunk, pieces, *where, *how_to)
     return chunks_from_tasks(name, layout, tasks, [states, field], states.dtype)
 
@@ -82,6 +87,7 @@ def visit(
     how: Windows | int,
     objective: Objective,
     rates: tuple[Rates, ...],
+    precision: str,
     place: str,
 ) -> Chunk:
     """Task: train a chunk on a block by `train_visit` or `train_dense_visit`.
@@ -90,12 +96,18 @@ def visit(
     is where the new chunk goes if this one lies on disk.
     """
     field = Pieces(pieces, places, region).first(images)
-    trained = train(chunk.opened(), field, scale, how, objective, rates)
+    trained = train(chunk.opened(), field, scale, how, objective, rates, precision)
     return chunk.followed_by(*trained, place)
 
 
 def forward_block(
-    name: str, states: StateChunks, field: da.Array, scale: float, rows: int
+    name: str,
+    states: StateChunks,
+    field: da.Array,
+    scale: float,
+    rows: int,
+    precision: str = "fp32",
+    stored: Any = None,
 ) -> da.Array:
     """A layer's output field for a block: ``s = alpha W x`` as tiles, before LCN.
 
@@ -107,6 +119,10 @@ def forward_block(
     scale : float
     rows : int
         Images per BLAS call, the mini-batch.
+    precision : "fp32", "tf32" or "bf16"
+        Of the matrix products where chunks lie on a GPU.
+    stored : dtype, optional
+        Type of a local layer's field, the states' unless given.
 
     Returns
     -------
@@ -116,16 +132,16 @@ def forward_block(
     output = layout.output
     chunks = ((images,), output.rows, output.columns, (output.maps,))
     if layout.layer.dense:
-        tasks = dense_forward_tasks(name, states, field, scale, rows)
+        tasks = dense_forward_tasks(name, states, field, scale, rows, precision)
         return array_from_tasks(name, tasks, [states, field], chunks, states.dtype)
-    tasks = {}
+    tasks, kind = {}, np.dtype(stored or states.dtype)
     for index in layout.indices():
         region = layout.region(index)
         pieces, places = pieces_of(field, region)
         reference, key = TaskRef((states.name, *index)), (name, 0, *index[:2], 0)
-        how = (scale, windows_of(layout), layout.layer.tile, rows)
+        how = (scale, windows_of(layout), layout.layer.tile, rows, precision, kind)
         tasks[key] = Task(key, forward_local, reference, pieces, places, region, *how)
-    return array_from_tasks(name, tasks, [states, field], chunks, states.dtype)
+    return array_from_tasks(name, tasks, [states, field], chunks, kind)
 
 
 def forward_local(
@@ -137,7 +153,9 @@ def forward_local(
     windows: Windows,
     tile: tuple[int, int],
     rows: int,
+    precision: str,
+    stored: np.dtype[Any],
 ) -> np.ndarray:
     """Task: a chunk's part of the output field (image, y, x, map)."""
-    field = Pieces(pieces, places, region)
-    return local_visits.forward_visit(chunk.opened(), field, scale, windows, tile, rows)
+    field, how = Pieces(pieces, places, region), (windows, tile, rows, precision, stored)
+    return local_visits.forward_visit(chunk.opened(), field, scale, *how)

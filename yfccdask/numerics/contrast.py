@@ -14,93 +14,50 @@ whose windows fit, "same" keeps all and re-weights the windows that the border c
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from yfccdask.backend.device import library_of
+from yfccdask.geometry import Rectangle
 from yfccdask.numerics.contrast_kernels import add_columns, divide, smooth, sum_maps, sum_squares
+from yfccdask.numerics.contrast_windows import (
+    Axis,
+    ContrastWindow,
+    Planes,
+    Span,
+    axis_of,
+    whole_output,
+)
+from yfccdask.numerics.device.contrast import (
+    divide_on_device,
+    mean_sigma_on_device,
+    measure_on_device,
+    row_sums_on_device,
+)
 from yfccdask.numerics.fields import Pieces, as_pieces
 
+__all__ = [
+    "ContrastWindow",
+    "Planes",
+    "Span",
+    "divide_contrast",
+    "mean_sigma",
+    "measure_contrast",
+    "normalise_field",
+    "row_sums",
+]
+
 Array = Any
-Span = tuple[int, int]
-
-
-class ContrastWindow(NamedTuple):
-    """A Gaussian window and what happens at the border."""
-
-    size: int
-    spread: float
-    valid: bool
-
-    @property
-    def radius(self) -> int:
-        return self.size // 2
-
-    def taps(self) -> Array:
-        """The window along one axis, float64 (size,), adding up to 1."""
-        offsets = np.arange(self.size) - self.radius
-        taps = np.exp(-0.5 * (offsets / self.spread) ** 2)
-        return taps / taps.sum()
-
-    def centres(self, length: int) -> tuple[Span, Span]:
-        """First and last centre of the first pass and of the second, over ``length`` rows."""
-        if not self.valid:
-            return (0, length), (0, length)
-        radius = self.radius
-        return (radius, length - radius), (2 * radius, length - 2 * radius)
-
-    def reads(self, span: Span, length: int) -> Span:
-        """Input rows that the output rows ``span`` need; output row 0 is the first one kept."""
-        first = self.centres(length)[1][0]
-        reach = 2 * self.radius
-        return max(0, span[0] + first - reach), min(length, span[1] + first + reach)
-
-    def kept(self, span: Span, length: int) -> Span:
-        """Where the output rows ``span`` lie in the input."""
-        first = self.centres(length)[1][0]
-        return span[0] + first, span[1] + first
-
-
-class Planes(NamedTuple):
-    """What a rectangle of output pixels is normalised by: two arrays (image, row, column)."""
-
-    mean: Array
-    sigma: Array
-
-
-class _Axis(NamedTuple):
-    """A rectangle's rows (or columns) in both passes, as spans of the input field's."""
-
-    read: Span
-    inner: Span
-    kept: Span
-    inner_scales: Array
-    kept_scales: Array
-
-
-def _axis(window: ContrastWindow, span: Span, length: int) -> _Axis:
-    (low, high), kept = window.centres(length)[0], window.kept(span, length)
-    inner = max(low, kept[0] - window.radius), min(high, kept[1] + window.radius)
-    scales = _scales(window, inner, (0, length)), _scales(window, kept, (low, high))
-    return _Axis(window.reads(span, length), inner, kept, *scales)
-
-
-def _scales(window: ContrastWindow, centres: Span, domain: Span) -> Array:
-    """One over what the taps within ``domain`` add up to, for every centre, float64."""
-    taps, radius = window.taps(), window.radius
-    sums = [
-        taps[max(0, domain[0] - centre + radius) : domain[1] - centre + radius].sum()
-        for centre in range(*centres)
-    ]
-    return 1 / np.array(sums)
 
 
 class _Passes:
     """The first two passes over one image's rectangle, with the memory that they need."""
 
-    def __init__(self, window: ContrastWindow, rows: _Axis, columns: _Axis, field: Pieces) -> None:
+    def __init__(self, window: ContrastWindow, rows: Axis, columns: Axis, field: Pieces) -> None:
         self.rows, self.columns, self.radius = rows, columns, window.radius
-        self.taps, dtype = window.taps().astype(field.dtype), field.dtype
+        dtype = worked_in(field)
+        self.taps = window.taps().astype(dtype)
         self.first, self.first_inside = self._padded(rows, columns, "inner", "read", dtype)
         self.second, self.second_inside = self._padded(rows, columns, "kept", "inner", dtype)
         self.line = np.empty(self.first.shape[1], dtype)
@@ -113,7 +70,7 @@ class _Passes:
         ]
 
     def _padded(
-        self, rows: _Axis, columns: _Axis, centres: str, given: str, dtype: Any
+        self, rows: Axis, columns: Axis, centres: str, given: str, dtype: Any
     ) -> tuple[Array, Array]:
         """A plane with half a window around its centres, zero outside; its part that is given."""
         sides = [(getattr(axis, centres), getattr(axis, given)) for axis in (rows, columns)]
@@ -166,7 +123,9 @@ def measure_contrast(
         First output row and column, and the ones after the last.
     """
     pieces = as_pieces(field)
-    downwards, across = _axis(window, rows, size[0]), _axis(window, columns, size[1])
+    downwards, across = axis_of(window, rows, size[0]), axis_of(window, columns, size[1])
+    if _on_device(pieces):
+        return measure_on_device(pieces.contiguous(), window, downwards, across)
     passes, buffer = _Passes(window, downwards, across, pieces), _image_buffer(pieces)
     planes = empty_planes(pieces, rows, columns)
     for number in range(pieces.images):
@@ -177,11 +136,20 @@ def measure_contrast(
 def empty_planes(pieces: Pieces, rows: Span, columns: Span) -> Planes:
     """Memory for a rectangle's planes."""
     shape = (pieces.images, rows[1] - rows[0], columns[1] - columns[0])
-    return Planes(np.empty(shape, pieces.dtype), np.empty(shape, pieces.dtype))
+    return Planes(np.empty(shape, worked_in(pieces)), np.empty(shape, worked_in(pieces)))
 
 
 def _image_buffer(pieces: Pieces) -> Array:
-    return np.empty((pieces.region.height, pieces.region.width, pieces.maps), pieces.dtype)
+    return np.empty((pieces.region.height, pieces.region.width, pieces.maps), worked_in(pieces))
+
+
+def _on_device(pieces: Pieces) -> bool:
+    return library_of(pieces.arrays[0]).on_device
+
+
+def worked_in(pieces: Pieces) -> np.dtype[Any]:
+    """The type of what is computed from a field: float32 where it is stored in half of that."""
+    return np.dtype(np.float32 if pieces.dtype.itemsize == 2 else pieces.dtype)
 
 
 def row_sums(sigmas: Sequence[Array]) -> Array:
@@ -189,6 +157,8 @@ def row_sums(sigmas: Sequence[Array]) -> Array:
 
     ``sigmas`` are the arrays (image, row, column) of one band's rectangles, from left to right.
     """
+    if library_of(sigmas[0]).on_device:
+        return row_sums_on_device(sigmas)
     sums = np.zeros(sigmas[0].shape[:2])
     for sigma in sigmas:
         for plane, total in zip(sigma, sums, strict=True):
@@ -198,47 +168,87 @@ def row_sums(sigmas: Sequence[Array]) -> Array:
 
 def mean_sigma(sums: Array, width: int) -> Array:
     """c: the mean of sigma per image from all rows' sums (image, row), added in row order."""
+    if library_of(sums).on_device:
+        return mean_sigma_on_device(sums, width)
     total = np.zeros(len(sums))
     add_columns(sums, total)
     return total / (sums.shape[1] * width)
 
 
-def divide_contrast(field: Array | Pieces, planes: Planes, c: Array, floor: float) -> Array:
+def divide_contrast(
+    field: Array | Pieces, planes: Planes, c: Array, floor: float, stored: Any = None
+) -> Array:
     """The normalised pixels of a rectangle (image, row, column, map).
 
-    ``field`` covers the rectangle's own pixels, c is (image,) and no less than ``floor``.
+    ``field`` covers the rectangle's own pixels, c is (image,) and no less than ``floor``;
+    ``stored`` is the type of the result, the one that is worked in unless given.
     """
     pieces = as_pieces(field)
-    out, buffer = np.empty((*planes.mean.shape, pieces.maps), pieces.dtype), _image_buffer(pieces)
-    least = np.maximum(c, floor).astype(pieces.dtype)
+    kind = np.dtype(stored or worked_in(pieces))
+    if _on_device(pieces):
+        return divide_on_device(pieces.contiguous(), planes, c, floor, kind)
+    out, buffer = np.empty((*planes.mean.shape, pieces.maps), kind), _image_buffer(pieces)
+    least, made = np.maximum(c, floor).astype(worked_in(pieces)), _Made(out, pieces)
     for number, (mean, sigma) in enumerate(zip(*planes, strict=True)):
         y, top, left = pieces.image(number, buffer)
-        divide(y, top, left, mean, sigma, least[number], out[number])
+        divide(y, top, left, mean, sigma, least[number], made.image(number))
+        made.keep(number)
     return out
+
+
+class _Made:
+    """Where an image is made: in its own place, or beside it if it is stored in another type."""
+
+    def __init__(self, out: Array, pieces: Pieces) -> None:
+        kind = worked_in(pieces)
+        self.out, self.beside = out, np.empty(out.shape[1:], kind) if out.dtype != kind else None
+
+    def image(self, number: int) -> Array:
+        return self.out[number] if self.beside is None else self.beside
+
+    def keep(self, number: int) -> None:
+        if self.beside is not None:
+            self.out[number] = self.beside
 
 
 def normalise_field(
-    field: Array | Pieces, window: ContrastWindow, floor: float, out: Array | None = None
+    field: Array | Pieces,
+    window: ContrastWindow,
+    floor: float,
+    out: Array | None = None,
+    stored: Any = None,
 ) -> Array:
-    """All passes over a whole field (image, y, x, map), image by image; into ``out`` if given."""
+    """All passes over a whole field (image, y, x, map), image by image; into ``out`` if given.
+
+    ``stored`` is as in `divide_contrast`.
+    """
     pieces = as_pieces(field)
     size = pieces.region.height, pieces.region.width
-    rows, columns = (_axis(window, _output(window, length), length) for length in size)
+    rows, columns = (axis_of(window, whole_output(window, length), length) for length in size)
     height, width = len(rows.kept_scales), len(columns.kept_scales)
+    kind = np.dtype(stored or worked_in(pieces))
+    if _on_device(pieces):
+        return _normalise_on_device(pieces.contiguous(), window, rows, columns, floor, kind)
     if out is None:
-        out = np.empty((pieces.images, height, width, pieces.maps), pieces.dtype)
+        out = np.empty((pieces.images, height, width, pieces.maps), kind)
     passes, buffer = _Passes(window, rows, columns, pieces), _image_buffer(pieces)
-    planes = empty_planes(pieces.first(1), (0, height), (0, width))
-    for number, image in enumerate(out):
+    planes, made = empty_planes(pieces.first(1), (0, height), (0, width)), _Made(out, pieces)
+    for number in range(pieces.images):
         y, top, left = pieces.image(number, buffer)
         passes.measure(y, top, left, planes, 0)
         c = mean_sigma(row_sums(planes[1:]), width)
-        least = np.maximum(c, floor).astype(pieces.dtype)[0]
+        least = np.maximum(c, floor).astype(worked_in(pieces))[0]
         top, left = top + rows.kept[0], left + columns.kept[0]
-        divide(y, top, left, planes.mean[0], planes.sigma[0], least, image)
+        divide(y, top, left, planes.mean[0], planes.sigma[0], least, made.image(number))
+        made.keep(number)
     return out
 
 
-def _output(window: ContrastWindow, length: int) -> Span:
-    low, high = window.centres(length)[1]
-    return 0, high - low
+def _normalise_on_device(
+    pieces: Pieces, window: ContrastWindow, rows: Axis, columns: Axis, floor: float, kind: Any
+) -> Array:
+    planes = measure_on_device(pieces, window, rows, columns)
+    c = mean_sigma_on_device(row_sums_on_device([planes.sigma]), len(columns.kept_scales))
+    top, left = pieces.region.top, pieces.region.left
+    kept = Rectangle(*(top + row for row in rows.kept), *(left + x for x in columns.kept))
+    return divide_on_device(pieces._replace(region=kept), planes, c, floor, kind)

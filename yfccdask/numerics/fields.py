@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from yfccdask.backend import array_module, use_one_blas_thread
+from yfccdask.backend import to_host, use_one_blas_thread
+from yfccdask.backend.device import NAMES, library_of
 from yfccdask.geometry import Rectangle
 
 Array = Any
@@ -52,7 +53,11 @@ class Pieces(NamedTuple):
 
     def contiguous(self) -> Pieces:
         """The same pieces, each in one stretch of memory, as most are already."""
-        return self._replace(arrays=[np.ascontiguousarray(array) for array in self.arrays])
+        copied = [
+            array if array.flags.c_contiguous else library_of(array).copy(array)
+            for array in self.arrays
+        ]
+        return self._replace(arrays=copied)
 
     def parts(self, window: Rectangle) -> list[Part]:
         """What each piece has of a window of the region."""
@@ -88,7 +93,8 @@ class Pieces(NamedTuple):
 
         It is put together in ``buffer`` (the region's pixels) unless one piece has all of it.
         """
-        if len(self.arrays) == 1 and self.arrays[0][number].flags.c_contiguous:
+        whole = len(self.arrays) == 1 and self.dtype == buffer.dtype
+        if whole and self.arrays[0][number].flags.c_contiguous:
             corner = self.region.seen_from(self.places[0])
             return self.arrays[0][number], corner.top, corner.left
         for array, place in zip(self.arrays, self.places, strict=True):
@@ -140,6 +146,21 @@ def _fill_run(array: Array, place: Rectangle, run: Rectangle, scale: Any, target
     np.multiply(source, scale, out=target[where], casting="same_kind")
 
 
+def joined(parts: Sequence[Array], axis: int = 0) -> Array:
+    """Arrays one after the other along an axis, where they lie."""
+    library = library_of(parts[0])
+    if not library.on_device:
+        return np.concatenate(parts, axis=axis)
+    shape, at = list(parts[0].shape), 0
+    shape[axis] = sum(part.shape[axis] for part in parts)
+    out = library.empty(tuple(shape), parts[0].dtype)
+    for part in parts:
+        stop = at + part.shape[axis]
+        out[(*(slice(None),) * axis, slice(at, stop))] = part
+        at = stop
+    return out
+
+
 def stitch(pieces: Sequence[Array], places: Sequence[Rectangle], region: Rectangle) -> Array:
     """The part of a field that ``region`` covers, from the chunks that it touches.
 
@@ -157,9 +178,9 @@ def stitch(pieces: Sequence[Array], places: Sequence[Rectangle], region: Rectang
     """
     if len(pieces) == 1:
         return pieces[0][(slice(None), *region.seen_from(places[0]).slices)]
-    xp = array_module(pieces[0])
     images, maps = pieces[0].shape[0], pieces[0].shape[3]
-    out = xp.empty((images, region.height, region.width, maps), pieces[0].dtype)
+    shape = (images, region.height, region.width, maps)
+    out = library_of(pieces[0]).empty(shape, pieces[0].dtype)
     for piece, place in zip(pieces, places, strict=True):
         shared = place.overlap(region)
         target = (slice(None), *shared.seen_from(region).slices)
@@ -168,17 +189,32 @@ def stitch(pieces: Sequence[Array], places: Sequence[Rectangle], region: Rectang
 
 
 def row_moments(field: Array) -> Array:
-    """Sum, sum of squares and count of every row of a piece, float64 (row, 3).
+    """Sum, sum of squares and count of every row of a piece, float64 (row, 3) on the host.
 
     One row at a time from a contiguous copy, so that the sums don't depend on how many rows the
     piece has.
     """
+    if library_of(field).on_device:
+        return _row_moments_on_device(field)
     use_one_blas_thread()
     moments = np.empty((field.shape[1], 3))
     for row in range(field.shape[1]):
         values = np.ascontiguousarray(field[:, row]).astype(np.float64).ravel()
         moments[row] = values.sum(), values @ values, values.size
     return moments
+
+
+def _row_moments_on_device(field: Array) -> Array:
+    library = library_of(field)
+    field = field if field.flags.c_contiguous else library.copy(field)
+    images, rows, columns, maps = field.shape
+    moments = library.empty((rows, 2), np.dtype(np.float64))
+    name = f"row_moments_{NAMES[field.dtype.name]}"
+    library.launch(
+        name, (rows,), 256, (field, images, rows * columns * maps, columns * maps, moments)
+    )
+    count = np.full((rows, 1), float(images * columns * maps))
+    return np.concatenate([to_host(moments), count], axis=1)
 
 
 def deviation_of(moments: Array) -> float:

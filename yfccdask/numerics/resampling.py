@@ -65,8 +65,7 @@ def resample(pixels: Array, box: Array, size: int, out: Array | None = None) -> 
     columns, weights = taps(left, right, size, width)
     out = np.empty((size, size, channels), np.uint8) if out is None else out
     flat = np.ascontiguousarray(pixels).reshape(height, width * channels)
-    square = out.view()
-    square.shape = (size, size * channels)
+    square = out.reshape(size, size * channels, copy=False)
     _scale(flat, rows, row_weights, columns, weights, channels, square)
     return out
 

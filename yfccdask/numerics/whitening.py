@@ -35,12 +35,19 @@ def normalise_contrast(
     ----------
     Coates et al. 2013, with 10/255 as the floor.
     """
-    divisor = deviation.astype(np.float64) + floor * full_scale
-    gain = np.divide(1.0, divisor, out=np.zeros_like(divisor), where=divisor > 0).astype(dtype)
-    shift = (-mean.astype(np.float64) * gain).astype(dtype)
+    gain, shift = contrast_factors(mean, deviation, floor, full_scale, dtype)
     out = np.empty(images.shape, dtype)
     _scale_and_shift(images, gain, shift, out)
     return out
+
+
+def contrast_factors(
+    mean: Array, deviation: Array, floor: float, full_scale: float, dtype: Any
+) -> tuple[Array, Array]:
+    """Gain and shift (image,) of `normalise_contrast`; a blank image without a floor has gain 0."""
+    divisor = deviation.astype(np.float64) + floor * full_scale
+    gain = np.divide(1.0, divisor, out=np.zeros_like(divisor), where=divisor > 0).astype(dtype)
+    return gain, (-mean.astype(np.float64) * gain).astype(dtype)
 
 
 @njit(nogil=True, cache=True)

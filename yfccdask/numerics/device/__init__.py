@@ -1,0 +1,1 @@
+"""The mathematics with a device's kernels and products: launched, never waited for."""
