@@ -1,5 +1,6 @@
 """Every chunk has one worker, neighbours stay together, and work is in balance."""
 
+from collections import Counter
 from itertools import pairwise
 
 import pytest
@@ -14,6 +15,7 @@ from yfccdask.geometry.cuts import (
     even_layout,
     leaf_layout,
     serpentine,
+    tile_makers,
     touched,
 )
 
@@ -120,3 +122,37 @@ def test_no_worker_and_no_share_are_refused():
         assign(layout, 0)
     with pytest.raises(GeometryError, match="3 shares"):
         assign(layout, 3, [1, 2])
+
+
+tile_fields = st.builds(
+    lambda rows, columns: FieldLayout((4,) * rows, (4,) * columns, 3),
+    st.integers(1, 5),
+    st.integers(1, 5),
+)
+
+
+@given(layouts, tile_fields, st.integers(1, 9), st.integers(0, 50))
+def test_tiles_are_shared_evenly_and_by_every_worker_in_its_turn(layout, tiles, workers, turn):
+    owners = assign(layout, workers)
+    busy = set(owners.values())
+    made = Counter()
+    for number in range(turn, turn + len(busy)):
+        makers = tile_makers(layout, owners, tiles, number)
+        assert makers.keys() == tiles.places.keys()
+        shares = Counter(makers.values())
+        assert max(shares.values()) <= -(-len(makers) // len(busy))
+        assert min(shares[worker] for worker in busy) >= len(makers) // len(busy)
+        made += shares
+    assert set(made.items()) == {(worker, len(tiles.places)) for worker in busy}
+
+
+def test_tiles_stay_near_their_positions_where_each_worker_has_as_many():
+    layout, tiles = even_layout(grid_of(8, 8), 4), FieldLayout((9,) * 4, (36,), 3)
+    for turn in range(4):
+        assert tile_makers(layout, assign(layout, 4), tiles, turn) == {(i, 0): i for i in range(4)}
+
+
+def test_fewer_tiles_than_workers_move_on_to_others_with_every_block():
+    layout, tiles = even_layout(grid_of(6, 6), 6), FieldLayout((14,) * 2, (28,), 3)
+    turns = [set(tile_makers(layout, assign(layout, 6), tiles, t).values()) for t in range(12)]
+    assert all(not a & b for a, b in pairwise(turns[:3]))

@@ -9,6 +9,8 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
+from functools import lru_cache
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +43,12 @@ class Layout:
     @property
     def tile(self) -> int:
         """Pixels per dimension of a tile: the largest divisor of size in 16..64, else size."""
-        return max((t for t in range(16, 65) if self.size % t == 0), default=self.size)
+        return self.chunk[1]
 
     @property
     def chunk(self) -> tuple[int, int, int, int]:
         """Shape of an inner chunk: its images are the largest divisor of block_size <= 192."""
-        images = max(n for n in range(1, 193) if self.block_size % n == 0)
-        return (images, self.tile, self.tile, self.channels)
+        return _inner_chunk(self)
 
     @property
     def shard(self) -> tuple[int, int, int, int]:
@@ -55,10 +56,22 @@ class Layout:
 
     def shard_bytes(self, images: int) -> int:
         """Bytes of the shard file of a block of so many images, whatever its pixels."""
-        per_row, depth = (self.size // self.tile) ** 2, self.chunk[0]
-        chunk = int(np.prod(self.chunk)) * np.dtype(self.dtype).itemsize + 4
-        index = 16 * per_row * (self.block_size // depth) + 4
-        return -(-images // depth) * per_row * chunk + index
+        return _shard_bytes(self, images)
+
+
+@lru_cache
+def _inner_chunk(layout: Layout) -> tuple[int, int, int, int]:
+    images = max(n for n in range(1, 193) if layout.block_size % n == 0)
+    tile = max((t for t in range(16, 65) if layout.size % t == 0), default=layout.size)
+    return (images, tile, tile, layout.channels)
+
+
+@lru_cache
+def _shard_bytes(layout: Layout, images: int) -> int:
+    per_row, depth = (layout.size // layout.tile) ** 2, layout.chunk[0]
+    chunk = prod(layout.chunk) * np.dtype(layout.dtype).itemsize + 4
+    index = 16 * per_row * (layout.block_size // depth) + 4
+    return -(-images // depth) * per_row * chunk + index
 
 
 @dataclass(frozen=True)
@@ -75,6 +88,11 @@ class Part:
     def rows(self) -> slice:
         start = self.number * self.layout.block_size
         return slice(start, start + self.images)
+
+    @property
+    def shard_bytes(self) -> int:
+        """Bytes of its shard file."""
+        return self.layout.shard_bytes(self.images)
 
 
 def store_digest(layout: Layout, counts: Sequence[int], digests: Sequence[str]) -> str:

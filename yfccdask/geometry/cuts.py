@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import accumulate, pairwise
+from typing import TypeVar
 
 from yfccdask.errors import GeometryError
 from yfccdask.geometry.layers import LayerGeometry
 from yfccdask.geometry.layout import ChunkIndex, FieldLayout, Layout
 from yfccdask.geometry.rectangles import Rectangle, spans
+
+Worker = TypeVar("Worker", bound=Hashable)
 
 
 def even_layout(layer: LayerGeometry, rows: int, columns: int = 1) -> Layout:
@@ -161,3 +164,59 @@ def chunk_over(layout: Layout, place: Rectangle, field: FieldLayout) -> ChunkInd
 
 def _span_of(sizes: tuple[int, ...], place: int) -> int:
     return next(number for number, edge in enumerate(accumulate(sizes)) if place < edge)
+
+
+def takers(layout: Layout, owners: Mapping[ChunkIndex, Worker]) -> list[Worker]:
+    """The workers of a layer's chunks, each once, along the serpentine."""
+    return list(dict.fromkeys(owners[index] for index in serpentine(layout)))
+
+
+def tile_makers(
+    layout: Layout, owners: Mapping[ChunkIndex, Worker], tiles: FieldLayout, turn: int
+) -> dict[tuple[int, int], Worker]:
+    """Who makes each tile of the field that a layer reads, for the block whose turn it is.
+
+    The layer's workers take the tiles in their order along the serpentine, so that each has those
+    near its positions, and in even shares: no two of them differ by more than one tile. Over as
+    many turns as there are workers, each makes as many tiles as any other.
+
+    Parameters
+    ----------
+    layout : Layout
+    owners : mapping
+        The worker of every chunk of the layer.
+    tiles : FieldLayout
+    turn : int
+        Counts the blocks.
+
+    Examples
+    --------
+    One tile and two workers:
+
+    >>> from yfccdask.geometry import Field, local_layer
+    >>> layer = local_layer(Field(8, 4, 1), window=2, stride=2, units=3, tile=(1, 1))
+    >>> layout, tiles = even_layout(layer, rows=2), FieldLayout((8,), (4,), 1)
+    >>> [tile_makers(layout, assign(layout, 2), tiles, turn) for turn in range(3)]
+    [{(0, 0): 0}, {(0, 0): 1}, {(0, 0): 0}]
+    """
+    workers = takers(layout, owners)
+    rank = {worker: number for number, worker in enumerate(workers)}
+    nearest = {
+        index: rank[owners[chunk_over(layout, place, tiles)]]
+        for index, place in tiles.places.items()
+    }
+    order = sorted(tiles.places, key=lambda index: (nearest[index], index))
+    shift = _shift(turn, len(order), len(workers))
+    return {
+        index: workers[(number * len(workers) + shift) // len(order)]
+        for number, index in enumerate(order)
+    }
+
+
+def _shift(turn: int, tiles: int, workers: int) -> int:
+    """Every number below ``workers`` once in as many turns, in steps of ``tiles``.
+
+    Such a step hands every tile on to the next worker that had none, or fewer.
+    """
+    period = workers // math.gcd(tiles, workers)
+    return (turn * tiles + turn % workers // period) % workers
