@@ -115,7 +115,7 @@ def test_a_run_or_a_scheduler_has_to_be_named(name):
 
 
 def test_a_scheduler_that_is_not_there_is_an_error(monkeypatch):
-    monkeypatch.setattr(clusters, "CONNECT_TIMEOUT", "1s")
+    monkeypatch.setattr(clusters.connections, "CONNECT_TIMEOUT", "1s")
     gone = call("status", "--scheduler", "tcp://127.0.0.1:1")
     assert gone.exit_code == 1
     assert "expected a Dask scheduler at" in gone.output

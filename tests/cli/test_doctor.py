@@ -8,7 +8,7 @@ from distributed import Client
 
 from tests.conftest import threads_cluster
 from yfccdask.cli.doctor_commands import doctor_command
-from yfccdask.training import clusters
+from yfccdask.training.clusters import connections
 
 
 def call(*arguments):
@@ -24,15 +24,16 @@ def address():
 @pytest.fixture
 def hasty(monkeypatch):
     """A scheduler that isn't there is given up soon."""
-    monkeypatch.setattr(clusters, "Client", lambda **o: Client(**o | {"timeout": "0.5s"}))
+    monkeypatch.setattr(connections, "Client", lambda **o: Client(**o | {"timeout": "0.5s"}))
 
 
 def test_a_line_per_finding_and_exit_code_0_with_warnings(address, tiny_store, tmp_path):
     result = call("--scheduler", address, "--data", tiny_store.path, "--run", tmp_path / "run")
     assert result.exit_code == 0, result.output
     lines = result.output.splitlines()
-    names = ("client", "pins", "disk", "data", "answers", "versions", "blas", "threads", "bindings")
-    names += ("scratch", "shared", "memory", "settings", "controller", "dashboard", "store")
+    names = ("client", "pins", "disk", "data", "answers", "versions", "blas", "threads", "gpus")
+    names += ("bindings", "scratch", "shared", "memory", "settings", "network", "controller")
+    names += ("dashboard", "store")
     for name in names:
         assert any(line.split()[1] == name for line in lines), name
     assert all(" -> " in line for line in lines if line.startswith("warning"))
@@ -66,6 +67,12 @@ def test_a_folder_that_can_t_be_written_is_a_failure(address, tmp_path):
     assert "failure  disk        " in result.output
     assert "is no folder" in result.output
     assert list(tmp_path.iterdir()) == [tmp_path / "file"]
+
+
+def test_settings_need_a_configuration():
+    result = call("--set", "layers.0.units=8")
+    assert result.exit_code == 2
+    assert "expected --config with --set" in result.output
 
 
 def test_two_schedulers_are_wrong_use():

@@ -4,10 +4,13 @@ import asyncio
 import os
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from tests.conftest import threads_cluster
+from tests.training.made_up_speeds import made_up_calibration
+from yfccdask.config import load_config
 from yfccdask.training.checkup import (
     FAILURE,
     OK,
@@ -23,6 +26,9 @@ from yfccdask.training.checkup.probes import broken_pins, measured_disk, nearest
 from yfccdask.training.clusters import TRAINING_SETTINGS, ClusterRequest
 from yfccdask.training.compatibility import process_versions
 from yfccdask.training.control.controller import Controller
+from yfccdask.training.planning import sites
+from yfccdask.training.planning.planner import network_plan, run_plan
+from yfccdask.training.planning.records import Site
 
 HERE = process_versions()
 LOOPBACK = {"what": "itself", "protocol": "tcp", "port": 1, "hosts": ["127.0.0.1"]}
@@ -39,6 +45,7 @@ WORKER = GOOD | {
     "host": "node",
     "host_memory": 17 * 10**9,
     "malloc": {},
+    "gpu": {"cards": 0, "count": 0},
 }
 
 
@@ -163,6 +170,11 @@ def test_a_full_scratch_is_a_warning_and_a_closed_one_a_failure():
     assert "0.1 GB free" in only(cluster(disk=full), "scratch", WARNING).found
     closed = {"folder": "/scratch", "error": "Read-only file system"}
     assert "Read-only" in only(cluster(disk=closed), "scratch", FAILURE).found
+
+
+def test_a_disk_that_is_slow_is_a_warning():
+    slow = WORKER["disk"] | {"write": 1e6}
+    assert "1 MB/s written" in only(cluster(disk=slow), "scratch", WARNING).found
 
 
 def test_a_folder_that_somebody_does_not_see_is_a_failure():
@@ -295,6 +307,8 @@ def test_an_embedded_cluster_is_well_and_nothing_is_left(tiny_store, tmp_path):
     assert levels(found, "bindings") == [OK]
     assert levels(found, "shared") == [OK, OK]
     assert levels(found, "store") == [OK]
+    assert levels(found, "network") == [OK]
+    assert levels(found, "gpus") != []
     assert list(tmp_path.iterdir()) == []
 
 
@@ -308,15 +322,27 @@ def running():
         yield client
 
 
-def test_a_running_cluster_is_asked(running, tmp_path):
+def test_a_running_cluster_is_asked(running, tiny_store, tmp_path, monkeypatch):
     request = ClusterRequest(scheduler=running.scheduler.address)
     found = doctor(request, run=tmp_path)
     assert levels(found, "controller") == [WARNING]
+    assert levels(found, "network") == [OK]
     running.register_plugin(Controller())
-    assert levels(doctor(request, run=tmp_path), "controller") == [OK]
+    monkeypatch.setattr(sites, "calibration_of", slow_speeds)
+    with_controller = doctor(request, data=tiny_store, run=tmp_path, config="tiny")
+    assert levels(with_controller, "controller") == [OK]
     assert levels(found, "dashboard") == [OK]
+    assert levels(with_controller, "dashboard") == [OK, OK]  # Dask's page, and our own
+    assert levels(with_controller, "plan") == [OK]
+    assert "on the fullest worker of no limit; checkpoints take" in with_controller[-1].found
     assert levels(found, "threads")[0] == WARNING
     assert levels(found, "memory") == [WARNING]
+
+
+async def slow_speeds(client, config, addresses):
+    """Speeds at which the scheduler has nearly nothing to do."""
+    speeds = made_up_calibration(config)
+    return replace(speeds, visits=dict.fromkeys(speeds.visits, 1.0))
 
 
 def test_a_controller_of_another_protocol_is_a_failure(running, tmp_path, monkeypatch):
@@ -324,6 +350,58 @@ def test_a_controller_of_another_protocol_is_a_failure(running, tmp_path, monkey
     monkeypatch.setattr(trials, "PROTOCOL", 99)
     found = doctor(ClusterRequest(scheduler=running.scheduler.address), run=tmp_path)
     assert levels(found, "controller") == [FAILURE]
+
+
+def test_a_worker_that_reaches_nobody_is_a_failure(monkeypatch):
+    async def answer(client, worker, other):
+        assert worker != other
+        alone = {"scheduler": "timed out", other: "no route"}
+        return alone if worker == "tcp://b:1" else {}
+
+    monkeypatch.setattr(trials, "reached", answer)
+    (finding,) = asyncio.run(trials.reach_findings(None, cluster()))
+    assert (finding.name, finding.level) == ("network", FAILURE)
+    who = "1 worker (tcp://b:1): can't reach the scheduler (timed out), tcp://a:1 (no route)"
+    assert finding.found == who
+    assert "open the ports" in finding.remedy
+
+
+def test_a_worker_reaches_and_does_not_reach(running, monkeypatch):
+    (address,) = running.scheduler_info()["workers"]
+    nobody = "tcp://127.0.0.1:1"
+    monkeypatch.setattr(probes, "REACH_SECONDS", 0.5)
+    answer = running.run(probes.reach_facts, nobody)[address]
+    assert list(answer) == [nobody]
+    assert running.run(probes.reach_facts, address)[address] == {}
+
+
+async def plan_found(monkeypatch, site, training=False):
+    """What is found where the plan is for ``site``."""
+    config = load_config("tiny")
+
+    async def planned(client, *arguments):
+        speeds = await slow_speeds(client, config, [])
+        return run_plan(config, network_plan(config), site, None, speeds), []
+
+    monkeypatch.setattr(trials, "plan_on", planned)
+    facts = replace(cluster(), scheduler=SCHEDULER | {"training": training})
+    return await trials.plan_findings(None, facts, config, None, Path())
+
+
+def test_a_plan_that_does_not_fit_is_a_failure_with_what_would(monkeypatch):
+    site = Site(2, 10**5, 1, "/run", 10, None)
+    memory, folder = asyncio.run(plan_found(monkeypatch, site))
+    assert memory.level == folder.level == FAILURE
+    assert "projected peak" in memory.found
+    assert "workers of" in memory.remedy
+    assert folder.found.startswith("/run: expected")
+    assert folder.remedy.startswith("make room")
+
+
+def test_no_plan_is_made_beside_a_run(monkeypatch):
+    (finding,) = asyncio.run(plan_found(monkeypatch, Site(2, None), training=True))
+    assert finding.level == OK
+    assert "a run trains" in finding.found
 
 
 def test_a_store_that_reads_otherwise_is_a_failure(running, tmp_path, monkeypatch):

@@ -9,7 +9,13 @@ from distributed import Client, Security
 from tests.conftest import threads_cluster
 from yfccdask.data.digests import digest
 from yfccdask.errors import ClusterError
-from yfccdask.training.clusters import ClusterRequest, embedded_options
+from yfccdask.training.clusters import (
+    ClusterRequest,
+    connections,
+    embedded,
+    embedded_cluster,
+    embedded_options,
+)
 from yfccdask.training.start import train, with_client
 
 
@@ -122,7 +128,7 @@ def test_insecure_opens_the_dashboard_too():
 
 
 @pytest.mark.parametrize("kind", [{"scheduler": "tcp://a:1"}, {"scheduler_file": "a.json"}])
-@pytest.mark.parametrize("wish", [{"host": "127.0.0.1"}, {"insecure": True}])
+@pytest.mark.parametrize("wish", [{"host": "127.0.0.1"}, {"insecure": True}, {"protocol": "tcp"}])
 def test_a_cluster_that_runs_already_is_told_nothing_of_hosts(kind, wish):
     assert not ClusterRequest(**kind).embedded
     with pytest.raises(ClusterError, match="embedded cluster"):
@@ -143,3 +149,104 @@ def test_tls_files_that_are_absent_or_no_certificates_are_refused(tmp_path):
     nothing.write_text("no certificate")
     with pytest.raises(ClusterError, match=r"nothing\.pem"):
         ClusterRequest(tls_ca_file=str(nothing), tls_cert=str(nothing))
+
+
+class FakeCluster(dict):
+    """Remembers what it was made with, and starts nothing."""
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """Sets how many GPUs there are and which packages are installed, and takes clusters' place."""
+
+    def change(gpus, *packages):
+        monkeypatch.setattr(embedded, "count_devices", lambda: gpus)
+        monkeypatch.setattr(embedded, "find_spec", lambda name: name in packages or None)
+
+    monkeypatch.setattr(embedded, "LocalCluster", type("Cores", (FakeCluster,), {}))
+    gpus = type("Gpus", (FakeCluster,), {})
+    monkeypatch.setattr(embedded, "cuda_cluster_class", lambda: gpus)
+    return change
+
+
+def kind(**wish):
+    return type(embedded_cluster(ClusterRequest(**wish))).__name__
+
+
+def test_work_for_gpus_gets_them_and_other_work_gets_cores(machine):
+    machine(4, *embedded.FOR_GPUS)
+    assert kind(device="gpu") == "Gpus"
+    assert kind(device="cpu") == kind() == "Cores"
+    assert kind(device="gpu", processes=False) == "Cores"  # threads, for tests
+    machine(0)
+    assert kind() == "Cores"
+
+
+def test_a_gpu_gets_one_worker_of_one_thread_and_a_pool_that_cupy_uses(machine):
+    machine(4, *embedded.FOR_GPUS)
+    made = embedded_cluster(ClusterRequest(device="gpu", memory="20GB", pool="60GB"))
+    assert (made["n_workers"], made["threads_per_worker"], made["memory_limit"]) == (4, 1, "20GB")
+    assert made["rmm_pool_size"] == "60GB"
+    assert made["rmm_allocator_external_lib_list"] == ["cupy"]
+    assert (made["device_memory_limit"], made["data"]) == (0, dict)  # nothing is spilled
+    assert (made["host"], made["protocol"]) == ("127.0.0.1", "tcp")
+    assert "processes" not in made
+    two = embedded_cluster(ClusterRequest(device="gpu", workers=2, pool=None))
+    assert two["n_workers"] == 2
+    assert "rmm_pool_size" not in two
+
+
+@pytest.mark.parametrize(
+    ("gpus", "packages", "wish", "said"),
+    [
+        (0, embedded.FOR_GPUS, {}, r"nvidia-smi.*unset.*--device cpu"),
+        (2, ("cupy", "rmm"), {}, r"no dask_cuda: pip install 'yfccdask\[cuda12\]'"),
+        (2, embedded.FOR_GPUS, {"workers": 3}, "at most 2 workers, one per GPU, found 3"),
+    ],
+)
+def test_gpus_that_can_t_be_had_are_refused_and_not_replaced(
+    machine, monkeypatch, gpus, packages, wish, said
+):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    machine(gpus, *packages)
+    with pytest.raises(ClusterError, match=said):
+        kind(device="gpu", **wish)
+
+
+def test_a_run_for_gpus_is_refused_without_one(machine, tiny_store, tmp_path):
+    machine(0)
+    with pytest.raises(ClusterError, match="expected a GPU"):
+        train("tiny", tiny_store, tmp_path / "run", cluster=ClusterRequest(device="gpu"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_ucx_is_spoken_where_it_is_installed_and_never_with_tls(machine):
+    machine(1, *embedded.FOR_GPUS)
+    request = ClusterRequest(device="gpu", protocol="ucxx")
+    with pytest.raises(ClusterError, match="distributed-ucxx"):
+        embedded_cluster(request)
+    machine(1, *embedded.FOR_GPUS, "distributed_ucxx")
+    assert embedded_cluster(request)["protocol"] == "ucxx"
+    security = Security(require_encryption=True, tls_ca_file="a.pem", tls_scheduler_cert="b.pem")
+    with pytest.raises(ClusterError, match="UCX does not encrypt"):
+        ClusterRequest(protocol="ucxx", security=security)
+    with pytest.raises(ClusterError, match="run any code as its user"):
+        ClusterRequest(protocol="ucxx", host="10.0.0.5")
+    with pytest.raises(ClusterError, match="a protocol of tcp or ucxx, found 'ucx'"):
+        ClusterRequest(protocol="ucx")
+
+
+def test_a_batch_job_waits_for_its_workers(cluster, tmp_path, monkeypatch):
+    async def workers_seen(**where):
+        async with connections.connect(ClusterRequest(**where)) as client:
+            return len((await client.scheduler.identity(n_workers=-1))["workers"])
+
+    monkeypatch.setattr(connections, "AWAITED_SECONDS", 0.3)
+    address = cluster.scheduler_address
+    assert asyncio.run(workers_seen(scheduler=address, await_workers=2)) == 2
+    with pytest.raises(ClusterError, match=r"expected 3 workers .* found 2"):
+        asyncio.run(workers_seen(scheduler=address, await_workers=3))
+    with pytest.raises(ClusterError, match=r"none\.json"):
+        asyncio.run(workers_seen(scheduler_file=str(tmp_path / "none.json"), await_workers=1))
+    with pytest.raises(ClusterError, match="name it"):
+        ClusterRequest(await_workers=1)

@@ -51,7 +51,7 @@ def watched_goes(scheduler) -> list[int]:
 
 
 def test_all_is_forgotten_and_never_more_than_a_slice_at_a_go(monkeypatch):
-    monkeypatch.setattr(clusters, "SLICE_TASKS", MOST)
+    monkeypatch.setattr(clusters.submitting, "SLICE_TASKS", MOST)
     remembered, goes = asyncio.run(forgetting(cut=True))
     assert remembered > STEPS * CHUNKS
     assert sum(goes) == remembered
@@ -59,14 +59,14 @@ def test_all_is_forgotten_and_never_more_than_a_slice_at_a_go(monkeypatch):
 
 
 def test_without_cuts_a_chain_is_forgotten_at_one_go(monkeypatch):
-    monkeypatch.setattr(clusters, "SLICE_TASKS", MOST)
+    monkeypatch.setattr(clusters.submitting, "SLICE_TASKS", MOST)
     remembered, goes = asyncio.run(forgetting(cut=False))
     assert sum(goes) == remembered
     assert max(goes) > MOST
 
 
 def test_a_staggered_run_is_forgotten_in_portions(tiny_store, tmp_path, monkeypatch):
-    monkeypatch.setattr(clusters, "SLICE_TASKS", 40)
+    monkeypatch.setattr(clusters.submitting, "SLICE_TASKS", 40)
     staggered = "pipeline={start: after_blocks, after_blocks: 2}"
     config = load_config("tiny", ["engine.chunk=[2, 2]", "engine.chunk_leaves=1", staggered])
     with threads_cluster(2) as cluster, Client(cluster, set_as_default=False) as client:

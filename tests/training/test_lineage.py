@@ -78,3 +78,37 @@ def test_tiles_are_preprocessed_where_their_positions_are(tmp_path, rng):
         pin = graph.layers[name].annotations["workers"]
         found = {key[2:4]: pin(key)[0] for key in graph.layers[name]}
         assert found == {(i, j): owners[i, j, 0] for i in range(2) for j in range(2)}
+
+
+def test_the_only_tile_is_made_by_the_workers_in_turns(tiny_store):
+    config = load_config("tiny")
+    first = layer_layout(network_geometry(config).layers[0], chunk=(1, 4))
+    owners = {index: f"tcp://10.0.0.{n}:1" for n, index in enumerate(first.indices())}
+    inputs, pins = Inputs(config, tiny_store, None, "token", first, owners), []
+    for tick in range(4):
+        graph = inputs.field(0, tick, []).dask
+        places = [
+            layer.annotations["workers"](key) for layer in graph.layers.values() for key in layer
+        ]
+        assert places == [places[0]] * 3  # moments, stored and preprocessed tile
+        pins += places[0]
+    assert sorted(pins) == sorted(owners.values())
+
+
+def test_blocks_are_prepared_once_and_a_tick_ahead_unless_they_are_staged(
+    cluster, tiny_store, tmp_path, monkeypatch
+):
+    built = []
+
+    def noted(self, number, turn=0, original=Inputs.preprocessed):
+        built.append((number, turn))
+        return original(self, number, turn)
+
+    monkeypatch.setattr(Inputs, "preprocessed", noted)
+    config = load_config("tiny", ["engine.stage_fields=memory"])
+    config = config.model_copy(update={"layers": config.layers[:1]})
+    run, _ = followed(cluster, tiny_store, tmp_path / "ahead", config)
+    blocks = [event["block"] for event in run.events("block") if event["pass"] == 0]
+    assert len(run.events("block")) == 2 * len(blocks) > 4
+    ticks = [0, *range(len(blocks))]  # the first block's deviation is measured before its visit
+    assert built == [(blocks[tick], tick) for tick in ticks]

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import click
 
-from yfccdask.cli.options import as_json, cluster_options, report_errors, say
+from yfccdask.cli.options import as_json, cluster_options, report_errors, say, settings
+from yfccdask.config import load_config
 from yfccdask.training.checkup import FAILURE, OK, WARNING, Finding, doctor
 from yfccdask.training.clusters import ClusterRequest
 
@@ -30,19 +31,33 @@ COLOURS = {OK: "green", WARNING: "yellow", FAILURE: "red"}
     metavar="RUN",
     help="Where a run is to be written (default: the current folder); the disk is tried there.",
 )
+@click.option(
+    "--config",
+    metavar="CONFIG",
+    help="What is to be trained, a preset's name or a file: whether its plan fits the cluster.",
+)
+@settings
 @cluster_options
 @as_json
 @report_errors
 def doctor_command(
-    data: Path | None, run: Path | None, cluster: ClusterRequest, as_json: bool
+    data: Path | None,
+    run: Path | None,
+    config: str | None,
+    overrides: tuple[str, ...],
+    cluster: ClusterRequest,
+    as_json: bool,
 ) -> None:
-    """Check this machine and the cluster before a run: versions, disks, memory, open doors.
+    """Check this machine and the cluster before a run: versions, GPUs, disks, memory, open doors.
 
     One line per finding, with the remedy. Exit code 1 if there is a failure; warnings are none.
     """
     # Dask's client, given up on a scheduler that hangs, says so when it is collected.
     warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
-    found = doctor(cluster, data=data, run=run)
+    if overrides and config is None:
+        raise click.UsageError("expected --config with --set, found none")
+    whole = None if config is None else load_config(config, overrides)
+    found = doctor(cluster, data=data, run=run, config=whole)
     levels = Counter(finding.level for finding in found)
     facts = {
         "checks": [asdict(finding) for finding in found],

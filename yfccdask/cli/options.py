@@ -6,7 +6,7 @@ import functools
 import json
 import sys
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import click
@@ -17,10 +17,21 @@ from rich.table import Table
 
 from yfccdask.errors import ClusterError, YfccdaskError
 from yfccdask.training.clusters import ClusterRequest
+from yfccdask.training.clusters.requested import DEVICES, PROTOCOLS, RMM_POOL
 
 Command = Callable[..., Any]
 SCHEDULER = ("scheduler", "scheduler_file", "tls_ca_file", "tls_cert", "tls_key")
-CLUSTER = (*SCHEDULER, "workers", "memory", "host", "insecure")
+CLUSTER = (
+    *SCHEDULER,
+    "await_workers",
+    "workers",
+    "memory",
+    "host",
+    "insecure",
+    "device",
+    "pool",
+    "protocol",
+)
 as_json = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON: one object, or one a line for events."
 )
@@ -64,6 +75,27 @@ def _tls_files(command: Command) -> Command:
     return authority(own(key(command)))
 
 
+def _devices(command: Command) -> Command:
+    device = click.option(
+        "--device",
+        type=click.Choice(DEVICES),
+        help="What to train on (default: as the configuration says, arithmetic.device).",
+    )
+    pool = click.option(
+        "--pool",
+        metavar="SIZE",
+        default=str(RMM_POOL),
+        show_default=True,
+        help="Memory of each GPU that an embedded cluster takes: a share, or e.g. 60GB.",
+    )
+    protocol = click.option(
+        "--protocol",
+        type=click.Choice(PROTOCOLS),
+        help="How an embedded cluster talks (default: tcp); ucxx for GPUs, without encryption.",
+    )
+    return device(pool(protocol(command)))
+
+
 def cluster_options(command: Command) -> Command:
     """Where to run: a scheduler, or workers of one's own and who may reach them.
 
@@ -72,10 +104,17 @@ def cluster_options(command: Command) -> Command:
 
     @_scheduler
     @click.option(
+        "--await-workers",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Wait until the running scheduler has N workers (for batch jobs).",
+    )
+    @click.option(
         "--workers",
         type=click.IntRange(min=1),
         metavar="N",
-        help="Single-threaded worker processes of an embedded cluster (default: one per core).",
+        help="Single-threaded worker processes of an embedded cluster (default: one per core, or "
+        "per GPU).",
     )
     @click.option("--memory", metavar="SIZE", help="Memory per worker, e.g. 4GB.")
     @click.option(
@@ -89,6 +128,7 @@ def cluster_options(command: Command) -> Command:
         is_flag=True,
         help="Listen on --host without TLS: whoever reaches it can run code as you.",
     )
+    @_devices
     @functools.wraps(command)
     def wrapped(*arguments: Any, **options: Any) -> Any:
         asked = {name: options.pop(name) for name in CLUSTER}
@@ -108,20 +148,31 @@ def _cluster_request(asked: dict[str, Any]) -> ClusterRequest:
             "they are for an embedded cluster"
         )
     if asked.get("memory") is not None:
-        _check_memory(asked["memory"])
+        _check_size("--memory", asked["memory"])
+    if "pool" in asked:
+        asked["pool"] = _share_or_size("--pool", asked["pool"])
     try:
         return ClusterRequest(**asked)
     except ClusterError as error:
         raise click.UsageError(str(error)) from None
 
 
-def _check_memory(text: str) -> None:
+def _check_size(option: str, text: str) -> None:
     try:
         parse_bytes(text)
     except ValueError:
         raise click.BadParameter(
-            f"expected a size such as 4GB, found {text!r}", param_hint="--memory"
+            f"expected a size such as 4GB, found {text!r}", param_hint=option
         ) from None
+
+
+def _share_or_size(option: str, text: str) -> float | str:
+    """A share of the memory up to 1, or a size."""
+    with suppress(ValueError):
+        if 0 < float(text) <= 1:
+            return float(text)
+    _check_size(option, text)
+    return text
 
 
 def say(as_json: bool, facts: dict[str, Any], text: str) -> None:

@@ -143,9 +143,8 @@ async def read_commit(
     async def persisted(layer: int, copy: bool) -> StateChunks:
         path = layer_path(commit.path.resolve(), layer, copy)
         name = f"{path.stem}-commit{commit.number}-{token}"
-        chunks: Any = loaded_chunks(
-            name, path, layouts[layer], config.dtype, owners[layer], scratch
-        )
+        how = (config.dtype, owners[layer], scratch, config.arithmetic.device)
+        chunks: Any = loaded_chunks(name, path, layouts[layer], *how)
         return await started(client, chunks)
 
     layers = range(commit.layers)

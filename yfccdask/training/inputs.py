@@ -16,7 +16,7 @@ from yfccdask.data.blocks import BlockStore, block, block_moments
 from yfccdask.data.runs import Run
 from yfccdask.errors import StoreError
 from yfccdask.geometry import FieldLayout, Layout
-from yfccdask.geometry.cuts import chunk_over
+from yfccdask.geometry.cuts import tile_makers
 from yfccdask.graph import Forward, StateChunks, layer_input, preprocess
 from yfccdask.graph.images import ContrastScale
 from yfccdask.graph.pieces import Owners, array_from_tasks, field_layout, pinned
@@ -29,7 +29,26 @@ WHITENING_BLOCKS = 8  # blocks that the whitening's patches are sampled from, at
 
 
 def check_store(config: Config, store: BlockStore) -> None:
-    """Refuse a store whose images or blocks are not the configuration's.
+    """Refuse a store to train on whose images or blocks are not the configuration's.
+
+    Raises
+    ------
+    StoreError
+        Naming the key, what the configuration expects and what the store holds.
+    """
+    check_images(config, store)
+    _check_keys(store, {"batching.data_block": (config.batching.data_block, store.block_size)})
+    largest = max((store.block_images(b) for b in range(store.blocks)), default=0)
+    if largest < config.batching.mini_batch:
+        raise StoreError(
+            f"{store.path}: expected at least one mini-batch of {config.batching.mini_batch} "
+            f"images in a block, found {largest}: ingest more images, or use a smaller "
+            "batching.mini_batch"
+        )
+
+
+def check_images(config: Config, store: BlockStore) -> None:
+    """Refuse a store whose images a network of this configuration can't look at.
 
     Raises
     ------
@@ -40,21 +59,17 @@ def check_store(config: Config, store: BlockStore) -> None:
         "images.size": (config.images.size, store.size),
         "images.channels": (config.images.channels, store.channels),
         "images.dtype": (config.images.dtype, str(store.dtype)),
-        "batching.data_block": (config.batching.data_block, store.block_size),
     }
+    _check_keys(store, pairs)
+
+
+def _check_keys(store: BlockStore, pairs: dict[str, tuple[object, object]]) -> None:
     for key, (expected, found) in pairs.items():
         if expected != found:
             raise StoreError(
                 f"{store.path}: expected {key} of {expected} as the configuration says, found "
                 f"{found}: ingest again, or change the configuration (--set {key}={found})"
             )
-    largest = max((store.block_images(b) for b in range(store.blocks)), default=0)
-    if largest < config.batching.mini_batch:
-        raise StoreError(
-            f"{store.path}: expected at least one mini-batch of {config.batching.mini_batch} "
-            f"images in a block, found {largest}: ingest more images, or use a smaller "
-            "batching.mini_batch"
-        )
 
 
 def contrast_scale(config: Config) -> ContrastScale:
@@ -81,13 +96,17 @@ def constant_array(name: str, values: np.ndarray) -> da.Array:
     return array_from_tasks(name, {(name, *zeros): task}, [], chunks, values.dtype)
 
 
+def turn_of(tick: int, layer: int) -> int:
+    """Whose turn it is to preprocess: layers that train side by side read different blocks."""
+    return tick + layer
+
+
 @dataclass(frozen=True)
 class Inputs:
     """Builds the field of any block for any layer; computes nothing.
 
     ``token`` makes the names of one session's keys its own. With layer 1's ``first`` layout and the
-    ``owners`` of its chunks, a tile is read and preprocessed by the worker of the positions over
-    its centre.
+    ``owners`` of its chunks, tiles are read and preprocessed by these workers in turns.
     """
 
     config: Config
@@ -97,39 +116,51 @@ class Inputs:
     first: Layout | None = None
     owners: Owners | None = None
 
-    def preprocessed(self, number: int) -> da.Array:
-        """The field of block ``number`` (image, y, x, channel) that layer 1 reads."""
+    def preprocessed(self, number: int, turn: int = 0) -> da.Array:
+        """The field of block ``number`` (image, y, x, channel) that layer 1 reads.
+
+        ``turn`` says whose turn it is to make it, and changes nothing else.
+        """
         images = block(self.store, number)
-        owners = self.tile_owners(field_layout(images))
+        owners = self.tile_owners(field_layout(images), turn)
         read = {(images.name, 0, *index, 0): owner for index, owner in owners.items()}
+        moments = block_moments(self.store, number)
+        key = (moments.name, 0, 0)
+        first = dict(zip([key], owners.values(), strict=False))  # elsewhere it may follow a visit
         return preprocess(
             pinned(images, read),
-            block_moments(self.store, number),
+            pinned(moments, first),
             contrast_scale(self.config),
             self.whitening,
             np.dtype(self.config.dtype),
             owners,
+            self.config.arithmetic.device,
         )
 
-    def tile_owners(self, images: FieldLayout) -> dict[tuple[int, int], str]:
+    def tile_owners(self, images: FieldLayout, turn: int) -> dict[tuple[int, int], str]:
         """The worker of every stored tile, empty where Dask may choose."""
         if self.first is None or not self.owners:
             return {}
-        return {
-            index: self.owners[chunk_over(self.first, place, images)]
-            for index, place in images.places.items()
-        }
+        return tile_makers(self.first, self.owners, images, turn)
 
-    def field(self, number: int, tick: int, below: list[Forward]) -> da.Array:
-        """The field of block ``number`` that the layer above ``below`` reads at a tick."""
+    def field(
+        self, number: int, tick: int, below: list[Forward], prepared: da.Array | None = None
+    ) -> da.Array:
+        """The field of block ``number`` that the layer above ``below`` reads at a tick.
+
+        ``prepared`` is the preprocessed block, if it is there already.
+        """
         name = f"block{number}-above{len(below)}-tick{tick}-{self.token}"
-        rows = self.config.batching.mini_batch
-        return layer_input(name, self.preprocessed(number), below, rows)
+        if prepared is None:
+            prepared = self.preprocessed(number, turn_of(tick, len(below)))
+        return layer_input(name, prepared, below, self.config.batching.mini_batch)
 
     def forward(self, layer: int, states: StateChunks, scale: float) -> Forward:
         """A trained layer (counted from 0) as its successors see it."""
         window, floor = contrast_window(self.config, layer)
-        return Forward(states, scale, window, floor)
+        arithmetic = self.config.arithmetic
+        stored = np.dtype(np.float16) if arithmetic.fields == "half" else None
+        return Forward(states, scale, window, floor, arithmetic.products, stored)
 
 
 async def prepared_whitening(

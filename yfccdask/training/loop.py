@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +27,8 @@ from yfccdask.errors import Diverged
 from yfccdask.geometry import ChunkIndex, Layout
 from yfccdask.training.clusters import gather_chunks
 from yfccdask.training.committing import Network, read_commit, write_commit
+from yfccdask.training.filter_glimpses import first_filters
+from yfccdask.training.history import History
 from yfccdask.training.inputs import Inputs, prepared_whitening, session_token
 from yfccdask.training.pipeline.messages import (
     Begun,
@@ -57,7 +59,8 @@ class Trainer:
 
     ``layouts`` cut the layers; ``owners`` are the addresses of the workers that hold each layer's
     chunks. A session that goes on from a commit is given it by `go_on_from`. ``tick_seconds`` is
-    what the plan says of a tick; ``commits`` is the number of the last commit.
+    what the plan says of a tick; ``on_settled`` is awaited where what was computed is forgotten;
+    ``commits`` is the number of the last commit. Its ``history`` is told of ticks and filters.
     """
 
     client: Client
@@ -68,10 +71,12 @@ class Trainer:
     on_event: OnEvent = lambda event: None
     token: str = field(default_factory=session_token)
     tick_seconds: float = 0.0
+    on_settled: Callable[[], Awaitable[None]] | None = None
     commits: int = 0
     resumed_from: int | None = None
 
     def __post_init__(self) -> None:
+        self.history = History(self.config)
         self.network = Network()
         self.inbox: asyncio.Queue[PipelineEvent] = asyncio.Queue()
         self.recording: asyncio.Queue[tuple[Tick, Costs]] = asyncio.Queue()
@@ -168,6 +173,7 @@ class Trainer:
         match instruction:
             case Tick():
                 costs = await self.submission.submit(inputs, instruction)
+                self.history.begin_tick(instruction)
                 self.recording.put_nowait((instruction, costs))
             case Settle():
                 seconds = await self.settle(instruction)
@@ -229,6 +235,7 @@ class Trainer:
         for visit in tick.visits:
             if visit.last:
                 await self.submission.finish_layer(visit.layer)
+        self.history.end_tick(tick.number)
         return TickDone(tick.number, objectives, time.monotonic())
 
     def record_visit(self, tick: Tick, visit: Visit, means: np.ndarray) -> None:
@@ -253,7 +260,11 @@ class Trainer:
         """Give all chunks keys without a past; commit where it is due; returns its seconds."""
         self.patience.settling = True
         await self.submission.rekey(settle.tick)
+        if self.on_settled:
+            await self.on_settled()
         seconds = await self.commit(settle) if settle.commit else None
+        if self.network.states and self.history.wants_filters(committed=settle.commit):
+            self.history.see_filters(await first_filters(self.client, self.network.states[0]))
         self.patience.progress()
         self.patience.settling = False
         return seconds

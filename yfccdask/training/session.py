@@ -10,7 +10,7 @@ import asyncio
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,8 +32,10 @@ from yfccdask.data.run_locks import hold_run
 from yfccdask.data.runs import Run, create_run
 from yfccdask.errors import DamagedCommit, ForeignCommit, LostChunk, YfccdaskError
 from yfccdask.training.compatibility import Versions, check_versions, process_versions
+from yfccdask.training.history import History
 from yfccdask.training.loop import OnEvent, Trainer
 from yfccdask.training.pipeline.messages import Wish
+from yfccdask.training.planned_figures import plan_facts
 from yfccdask.training.planning import at_addresses, plan_on, refuse
 from yfccdask.training.planning.sites import workers_of
 from yfccdask.training.provenance import Facts, differences, run_provenance, worker_facts
@@ -63,13 +65,15 @@ class Session:
     """Training of one run on one cluster.
 
     ``clients`` makes an asynchronous client: a fresh one for every attempt, since closing one lets
-    go of all that it had under way. ``began`` is done once the run is on disk, its plan accepted.
+    go of all that it had under way. ``on_settled`` is awaited where what was computed is forgotten.
+    ``began`` is done once the run is on disk, its plan accepted.
     """
 
     clients: Clients
     work: Work
     on_event: OnEvent = lambda event: None
     scheduler: str = ""
+    on_settled: Callable[[], Awaitable[None]] | None = None
     run: Run | None = None
     trainer: Trainer | None = None
     paused: bool = False
@@ -80,6 +84,7 @@ class Session:
 
     def __post_init__(self) -> None:
         self.run = self.work.run
+        self.history = History(self.config)
         self.began: asyncio.Event = asyncio.Event()
         self.stop_asked = asyncio.Event()
         self.held = ExitStack()
@@ -118,6 +123,7 @@ class Session:
     def publish(self, event: Event) -> None:
         """Count an event and pass it on."""
         self.tally.add(event)
+        self.history.add(event)
         self.on_event(event)
 
     def log(self, kind: str, **fields: Any) -> None:
@@ -251,6 +257,10 @@ class Session:
         self.workers = max(self.workers, len(addresses))
         where = (run, self.work.store, list(plan.layouts), at_addresses(plan, addresses))
         trainer = Trainer(client, *where, self.publish, tick_seconds=plan.seconds)
+        trainer.on_settled, trainer.history = self.on_settled, self.history
+        self.history.plan = plan_facts(plan, addresses)
+        if known and self.history.empty:
+            self.history.add_all(await asyncio.to_thread(run.events))
         if known:
             for text in differences(run.provenance, facts):
                 self.log("warning", text=text)

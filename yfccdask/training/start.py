@@ -8,16 +8,18 @@ import platform
 import warnings
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from distributed import Client
 
 from yfccdask.config import Config, load_config
+from yfccdask.config.loading import parse_config
 from yfccdask.data.blocks import BlockStore, open_store
 from yfccdask.data.run_locks import holder_of
 from yfccdask.data.runs import Run, open_run, refuse_existing
-from yfccdask.errors import ClusterError
+from yfccdask.errors import ClusterError, ConfigError
 from yfccdask.training.clusters import ClusterRequest, connect, same_cluster
 from yfccdask.training.control.controller import Controller, resumable
 from yfccdask.training.control.live import LiveRun, outcome
@@ -87,12 +89,14 @@ def train(
         Where it ended early; `resume` goes on with it.
     """
     config = config if isinstance(config, Config) else load_config(config)
+    cluster = _cluster(client, cluster)
+    config = on_device(config, cluster.device)
+    cluster = cluster_for(config, cluster)
     store = open_store(data)
     check_store(config, store)
     path = refuse_existing(run).absolute()
     tree, where = config.model_dump(mode="json"), str(Path(store.path).absolute())
     what = {"config": tree, "store": where, "run": str(path), "force": force}
-    cluster = _cluster(client, cluster)
     return run_blocking(_trained("start", what, cluster, on_event, on_connect, follow))
 
 
@@ -126,13 +130,40 @@ def resume(
         If the store is gone, or is not the one that the run was begun with.
     DamagedCommit, PlanRefused, LostChunk, Diverged
     """
-    path = resumable(Path(run.path if isinstance(run, Run) else run).absolute()).path
+    found = resumable(Path(run.path if isinstance(run, Run) else run).absolute())
+    path, device = found.path, found.config.arithmetic.device
     what = {"run": str(path), "force": force}
     held = holder_of(path)
     if held and client is None and cluster is None:  # it may be paused there
         cluster = ClusterRequest(scheduler=held["scheduler"])
     cluster = _cluster(client, cluster)
+    if cluster.device not in (None, device):
+        raise ConfigError(
+            f"{path}: expected device {device}, on which the run was begun, found "
+            f"{cluster.device}: another one gives other bits; leave --device away"
+        )
+    cluster = cluster_for(found.config, cluster)
     return run_blocking(_trained("resume", what, cluster, on_event, on_connect, follow))
+
+
+def on_device(config: Config, device: str | None) -> Config:
+    """The configuration for the device that was asked for, ``cpu`` or ``gpu``; None leaves it.
+
+    Raises
+    ------
+    ConfigError
+        If it can't be trained there.
+    """
+    if device in (None, config.arithmetic.device):
+        return config
+    tree = config.model_dump(mode="json")
+    return parse_config({**tree, "arithmetic": {**tree["arithmetic"], "device": device}})
+
+
+def cluster_for(config: Config, cluster: ClusterRequest) -> ClusterRequest:
+    """The cluster that a configuration needs: GPUs of one's own are then asked for by name."""
+    ours = cluster.embedded and cluster.processes and config.arithmetic.device == "gpu"
+    return replace(cluster, device="gpu") if ours else cluster
 
 
 def _cluster(client: Client | None, cluster: ClusterRequest | None) -> ClusterRequest:
@@ -210,10 +241,13 @@ def on_cluster(cluster: ClusterRequest, work: Callable[[LiveRun], Coroutine[Any,
 def with_client(
     cluster: ClusterRequest, work: Callable[..., Result], *arguments: Any, **options: Any
 ) -> Result:
-    """Call a blocking function with ``client=`` a client of the cluster that was asked for."""
+    """Call a blocking function with ``client=`` a client of the cluster that was asked for.
+
+    The work is for cores, also where a run is to be trained on GPUs.
+    """
 
     async def session() -> Result:
-        async with connect(cluster) as own:
+        async with connect(replace(cluster, device=None)) as own:
             return await asyncio.to_thread(_call, same_cluster(own), work, *arguments, **options)
 
     return run_blocking(session())

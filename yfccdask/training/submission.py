@@ -25,7 +25,7 @@ from yfccdask.graph.state_chunks import Scratch
 from yfccdask.training.clusters import compute_chunks, computed, started
 from yfccdask.training.committing import Network
 from yfccdask.training.errands import Errands
-from yfccdask.training.inputs import Inputs
+from yfccdask.training.inputs import Inputs, turn_of
 from yfccdask.training.lineage import Lineage
 from yfccdask.training.pipeline.messages import Tick
 from yfccdask.training.pipeline.visits import Visit, objective_of, rates_of
@@ -40,7 +40,8 @@ class Submission:
     """Submits ticks to a cluster, and rebinds a network's states.
 
     ``layouts`` cut the layers; ``owners`` are the addresses of the workers that hold each layer's
-    chunks; ``token`` makes the session's keys its own.
+    chunks; ``token`` makes the session's keys its own; ``prepared`` are the preprocessed
+    blocks that the next tick reads, by their numbers.
     """
 
     client: Client
@@ -52,6 +53,7 @@ class Submission:
     log: Log
     versions: dict[int, list[str]] = field(default_factory=dict)
     copies_read: dict[int, set[str]] = field(default_factory=dict)
+    prepared: dict[int, da.Array] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.staged = StagedFields(self.client, self.config.engine.stage_fields, self.scratch)
@@ -79,7 +81,22 @@ class Submission:
             submitted.append((visit, await self.submit_visit(inputs, tick, visit)))
         for layer in tick.passing:
             network.copies.pop(layer, None)
+        await self.prepare(inputs, tick)
         return submitted[::-1]
+
+    async def prepare(self, inputs: Inputs, tick: Tick) -> None:
+        """Have the next tick's blocks read and preprocessed while the visits under way train.
+
+        They are held until the visits that read them are submitted. What is staged isn't read.
+        """
+        prepared = {}
+        for visit in tick.ahead:
+            if (visit.layer, visit.block) not in self.staged.fields:
+                turn = turn_of(tick.number + 1, visit.layer)
+                made = await asyncio.to_thread(inputs.preprocessed, visit.block, turn)
+                order = -tick.number - 1  # after the visits under way
+                prepared[visit.block] = await started(self.client, made, priority=order)
+        self.prepared = prepared
 
     def below(self, inputs: Inputs, layer: int) -> list[Forward]:
         """The copies of the layers below, as the blocks of a layer go through them."""
@@ -103,7 +120,7 @@ class Submission:
         layer, below = visit.layer, self.below(inputs, visit.layer)
 
         def measured() -> da.Array:
-            first = inputs.field(visit.block, tick.number, below)
+            first = inputs.field(visit.block, tick.number, below, self.prepared.get(visit.block))
             name = f"deviation-layer{layer + 1}-{self.token}"
             return field_deviation(name, first)
 
@@ -127,6 +144,7 @@ class Submission:
             dtype=np.dtype(self.config.dtype),
             owners=self.owners[layer],
             scratch=self.weights_scratch,
+            device=self.config.arithmetic.device,
         )
 
     async def field(self, inputs: Inputs, tick: Tick, visit: Visit) -> da.Array:
@@ -134,7 +152,7 @@ class Submission:
         below = self.below(inputs, visit.layer)
 
         def build() -> da.Array:
-            return inputs.field(visit.block, tick.number, below)
+            return inputs.field(visit.block, tick.number, below, self.prepared.get(visit.block))
 
         training = {each.layer for each in tick.visits}
         frozen = not training & set(range(visit.layer))
@@ -167,6 +185,7 @@ class Submission:
             objective_of(settings),
             rates_of(settings, states.layout.layer, visit),
             visit.mini_batches * self.config.batching.mini_batch,
+            self.config.arithmetic.products,
         )
 
     async def finish_layer(self, layer: int) -> None:
@@ -195,20 +214,20 @@ class Submission:
     async def rekey(self, tick: int) -> None:
         """Bound the lineage: nothing of what was computed before a tick is remembered."""
         network = self.network
-        old = {
-            states.name: states for states in [*network.states.values(), *network.copies.values()]
-        }
+        every = [*network.states.items(), *network.copies.items()]
+        old = {states.name: (layer, states) for layer, states in every}
         new = {}
-        for number, (name, states) in enumerate(old.items()):
-            fresh = held_chunks(f"held{number}-tick{tick}-{self.token}", states)
+        for number, (name, (layer, states)) in enumerate(old.items()):
+            fresh = held_chunks(f"held{number}-layer{layer + 1}-tick{tick}-{self.token}", states)
             new[name] = await started(self.client, fresh)
             await computed(self.client, new[name])
         network.states = {layer: new[states.name] for layer, states in network.states.items()}
         network.copies = {layer: new[copy.name] for layer, copy in network.copies.items()}
-        await self.lineage.forget(futures_of(list(old.values())))
+        await self.lineage.forget(futures_of([states for _, states in old.values()]))
 
     async def end(self) -> None:
         """Let go of everything on the cluster."""
+        self.prepared = {}
         await self.errands.clear()
         network = self.network
         held = [*network.states.values(), *network.copies.values()]

@@ -1,8 +1,17 @@
 """Every transition of a session: what each event is answered with."""
 
+from itertools import pairwise
+
 import pytest
 
-from tests.training.pipeline.played_sessions import Loop, begun, configured, numbers, settling
+from tests.training.pipeline.played_sessions import (
+    RULES,
+    Loop,
+    begun,
+    configured,
+    numbers,
+    settling,
+)
 from yfccdask.training.pipeline.messages import (
     End,
     Hold,
@@ -32,6 +41,15 @@ def test_each_tick_that_is_done_makes_room_for_the_next():
     loop = begun()
     assert numbers(loop.done()) == [2]
     assert numbers(loop.done()) == [3]
+
+
+@pytest.mark.parametrize("start", RULES)
+def test_a_tick_names_the_next_visits_of_its_layers(start):
+    ticks = Loop(configured(passes=[2, 1, 1], **RULES[start])).finish()
+    for tick, after in pairwise(ticks):
+        going_on = {visit.layer for visit in tick.visits if not visit.last}
+        assert tick.ahead == tuple(visit for visit in after.visits if visit.layer in going_on)
+    assert ticks[-1].ahead == ()
 
 
 def test_nothing_is_handed_out_before_the_session_begins():

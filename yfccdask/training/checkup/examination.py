@@ -12,11 +12,13 @@ import shutil
 import tempfile
 from collections.abc import Coroutine, Iterator
 from contextlib import AsyncExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from distributed import Client
 
+from yfccdask.config import Config, load_config
 from yfccdask.data import BlockStore, open_store
 from yfccdask.errors import YfccdaskError
 from yfccdask.training.checkup.findings import (
@@ -39,6 +41,7 @@ from yfccdask.training.checkup.probes import (
     disk_facts,
     in_thread,
     nearest_folder,
+    read_rate,
     scheduler_facts,
     worker_facts,
 )
@@ -46,16 +49,19 @@ from yfccdask.training.checkup.rules import RULES, Rule, disk_finding, pin_findi
 from yfccdask.training.checkup.trials import (
     controller_findings,
     dashboard_findings,
+    plan_findings,
+    reach_findings,
     store_findings,
 )
 from yfccdask.training.clusters import ClusterRequest, connect
 from yfccdask.training.compatibility import place_names, process_versions
 from yfccdask.training.planning.sites import workers_of
-from yfccdask.training.start import run_blocking
+from yfccdask.training.start import cluster_for, on_device, run_blocking
 
 START_SECONDS, CONNECT_SECONDS, CLOSE_SECONDS = 90.0, 30.0, 20.0
 ANSWER_SECONDS, FACTS_SECONDS = 10.0, 60.0
-FILE_SECONDS, TRIAL_SECONDS, STORE_SECONDS = 30.0, 20.0, 90.0
+FILE_SECONDS, TRIAL_SECONDS, STORE_SECONDS, PLAN_SECONDS = 30.0, 30.0, 90.0, 300.0
+STORE_READ_BYTES = 1 << 26
 UNANSWERED = "see whether scheduler, workers and file systems are alive; their logs say more"
 
 
@@ -64,6 +70,7 @@ def doctor(
     *,
     data: BlockStore | str | Path | None = None,
     run: str | Path | None = None,
+    config: Config | str | Path | None = None,
 ) -> list[Finding]:
     """Check a machine and a cluster before a run; it ends by itself, also where they are sick.
 
@@ -76,30 +83,48 @@ def doctor(
     run : path, optional
         Where a run is to be written, by default the current folder. What is written for a test
         into it, or into the nearest folder above it that exists, is gone afterwards.
+    config : Config, preset's name or path, optional
+        What is to be trained: its plan is held against what the cluster has.
 
     Returns
     -------
     list of Finding
         In the order of the checks; a check that can't be made is a finding too.
+
+    Raises
+    ------
+    ConfigError
     """
-    return list(run_blocking(_examined(cluster or ClusterRequest(), data, Path(run or "."))))
+    where = None if data is None else Path(data.path if isinstance(data, BlockStore) else data)
+    request, whole = cluster or ClusterRequest(), None
+    if config is not None:  # as `train` takes them
+        whole = config if isinstance(config, Config) else load_config(config)
+        whole = on_device(whole, request.device)
+        request = cluster_for(whole, request)
+    meant = Meant(where and where.absolute(), Path(run or "."), whole)
+    return list(run_blocking(_examined(request, meant)))
 
 
-async def _examined(
-    request: ClusterRequest, data: BlockStore | str | Path | None, run: Path
-) -> list[Finding]:
+@dataclass(frozen=True)
+class Meant:
+    """What is to be trained, and where."""
+
+    data: Path | None
+    run: Path
+    config: Config | None
+
+
+async def _examined(request: ClusterRequest, meant: Meant) -> list[Finding]:
     """What can be said without a cluster, then the cluster."""
     found = [own_versions(), *pin_findings({"client": broken_pins()})]
-    folder, disk = await run_folder(run)
+    folder, disk = await run_folder(meant.run)
     found.append(disk)
-    shared = {}
-    if data is not None:
-        where = Path(data.path if isinstance(data, BlockStore) else data).absolute()
-        work = in_thread(FILE_SECONDS, data_finding, where)
+    if meant.data is not None:
+        work = in_thread(FILE_SECONDS, data_finding, meant.data)
         found += (stores := await limited("data", FILE_SECONDS, work))
-        if stores[0].level != FAILURE:
-            shared[str(where)] = f"the store {where}"
-    return found + await _on_cluster(request, folder, shared)
+        if stores[0].level == FAILURE:
+            meant = replace(meant, data=None)
+    return found + await _on_cluster(request, folder, meant)
 
 
 def own_versions() -> Finding:
@@ -120,16 +145,16 @@ async def run_folder(run: Path) -> tuple[Path | None, Finding]:
 
 
 def data_finding(path: Path) -> list[Finding]:
-    """A store that is to be trained on, and what its disk has left."""
+    """A store that is to be trained on, how fast it is read, and what its disk has left."""
     try:
         store = open_store(path)
     except YfccdaskError as error:
         what, remedy = parted(str(error))
         return [Finding("data", FAILURE, what, remedy or "make one with `yfccdask ingest`")]
-    free = shutil.disk_usage(path).free
+    free, rate = shutil.disk_usage(path).free, read_rate(path, STORE_READ_BYTES)
     what = (
         f"{path}: {store.images:,} images in {store.blocks} blocks, digest {store.digest[:16]}; "
-        f"{gigabytes(free)} free on its disk"
+        f"{rate / 1e6:.0f} MB/s read, {gigabytes(free)} free on its disk"
     )
     if free < LOW_DISK:
         return [Finding("data", WARNING, what, "free some, or put the store on another disk")]
@@ -146,9 +171,7 @@ async def limited(
         return [Finding(name, FAILURE, reason(error, seconds), UNANSWERED)]
 
 
-async def _on_cluster(
-    request: ClusterRequest, folder: Path | None, shared: dict[str, str]
-) -> list[Finding]:
+async def _on_cluster(request: ClusterRequest, folder: Path | None, meant: Meant) -> list[Finding]:
     """What there is to say of the cluster, if it can be reached."""
     stack = AsyncExitStack()
     seconds = START_SECONDS if request.embedded else CONNECT_SECONDS
@@ -158,7 +181,7 @@ async def _on_cluster(
     except Exception as error:
         return [unreachable(request, error, seconds)]
     try:
-        return await _cluster_checks(client, folder, shared)
+        return await _cluster_checks(client, folder, meant)
     except Exception as error:
         return [Finding("cluster", FAILURE, reason(error, ANSWER_SECONDS), UNANSWERED)]
     finally:
@@ -175,18 +198,29 @@ def unreachable(request: ClusterRequest, error: Exception, seconds: float) -> Fi
     return Finding("cluster", FAILURE, f"{where}: {reason(error, seconds)}", UNANSWERED)
 
 
-async def _cluster_checks(
-    client: Client, folder: Path | None, shared: dict[str, str]
-) -> list[Finding]:
+async def _cluster_checks(client: Client, folder: Path | None, meant: Meant) -> list[Finding]:
     """Ask everybody once, judge the answers, and try what has to be tried."""
+    store = {str(meant.data): f"the store {meant.data}"} if meant.data else {}
     with marker(folder) as mark:
-        facts, found = await asked(client, mark | shared)
+        facts, found = await asked(client, mark | store)
     found += [finding for rule in RULES for finding in judged(rule, facts)]
+    found += await limited("network", TRIAL_SECONDS, reach_findings(client, facts))
     found += await limited("controller", TRIAL_SECONDS, controller_findings(client, facts))
     found += await limited("dashboard", TRIAL_SECONDS, dashboard_findings(client, facts))
     if folder and facts.workers:
         found += await limited("store", STORE_SECONDS, store_findings(client, facts, folder))
+    if meant.config and facts.workers:
+        found += await limited("plan", PLAN_SECONDS, planned(client, facts, meant))
     return found
+
+
+async def planned(client: Client, facts: ClusterFacts, meant: Meant) -> list[Finding]:
+    """The plan of what is meant."""
+    assert meant.config is not None
+    data = None
+    if meant.data is not None:
+        data = await in_thread(FILE_SECONDS, open_store, meant.data)
+    return await plan_findings(client, facts, meant.config, data, meant.run)
 
 
 def judged(rule: Rule, facts: ClusterFacts) -> list[Finding]:

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from contextlib import suppress
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from threading import Thread
@@ -29,7 +30,8 @@ from distributed.system import memory_limit
 from packaging.requirements import Requirement
 from threadpoolctl import ThreadpoolController
 
-from yfccdask.training.checkup.findings import Facts
+from yfccdask.backend import gpu_facts
+from yfccdask.training.checkup.findings import Facts, reason
 from yfccdask.training.clusters import TRAINING_SETTINGS
 from yfccdask.training.compatibility import process_versions
 from yfccdask.training.control.protocol import HANDLER
@@ -39,7 +41,7 @@ Result = TypeVar("Result")
 PREFIX = "yfccdask-doctor-"  # of what lies in a folder during a test
 LOW_DISK = 10**9  # bytes free; below, a disk test writes only a little
 CLIENT_DISK_BYTES, WORKER_DISK_BYTES, LITTLE = 1 << 26, 1 << 24, 1 << 20
-DISK_SECONDS, SIGHT_SECONDS = 30.0, 10.0
+DISK_SECONDS, SIGHT_SECONDS, GPU_SECONDS, REACH_SECONDS = 30.0, 10.0, 45.0, 10.0
 SIGHT_PAUSES = (0.0, 1.0, 2.0)  # a network file system may show a new file late
 MALLOC = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_")
 
@@ -85,7 +87,29 @@ async def worker_facts(paths: list[str], dask_worker: Any) -> Facts:
         "host": platform.node(),
         "host_memory": memory_limit(),
         "malloc": {name: os.environ.get(name) for name in MALLOC},
+        "gpu": await in_thread(GPU_SECONDS, gpu_facts, is_for_gpu(dask_worker)),
     }
+
+
+def is_for_gpu(worker: Any) -> bool:
+    """Whether dask-cuda started a worker: it gives them plugins of its own."""
+    modules = [type(plugin).__module__ for plugin in worker.plugins.values()]
+    return any(module.partition(".")[0] == "dask_cuda" for module in modules)
+
+
+async def reach_facts(other: str | None, dask_worker: Any) -> dict[str, str]:
+    """Whom a worker does not reach of the scheduler and another worker, and why not."""
+    scheduler = dask_worker.rpc(dask_worker.scheduler.address)
+    calls = {"scheduler": partial(scheduler.identity, n_workers=0)}
+    if other is not None:
+        calls[other] = dask_worker.rpc(other).identity
+    failed = {}
+    for name, call in calls.items():
+        try:
+            await asyncio.wait_for(call(), REACH_SECONDS)
+        except Exception as error:
+            failed[name] = reason(error, REACH_SECONDS)
+    return failed
 
 
 def server_facts(server: Any) -> Facts:
@@ -181,6 +205,23 @@ async def disk_facts(folder: Path, size: int) -> Facts:
         return facts | {"error": f"no answer within {DISK_SECONDS:.0f} s"}
     except OSError as error:
         return facts | {"error": error.strerror or str(error)}
+
+
+def read_rate(folder: Path, most: int) -> float:
+    """Bytes a second at which the largest file in a folder is read, from the disk if that can be.
+
+    Raises
+    ------
+    OSError
+    """
+    files = [file for file in folder.rglob("*") if file.is_file()]
+    with max(files, key=lambda file: file.stat().st_size).open("rb", buffering=0) as file:
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        start, total = time.perf_counter(), 0
+        while total < most and (part := file.read(LITTLE)):
+            total += len(part)
+        return total / (time.perf_counter() - start)
 
 
 def measured_disk(folder: Path, size: int) -> Facts:

@@ -1,7 +1,7 @@
 """What `doctor` makes of the facts: from what machines answered to findings, nothing is asked here.
 
-A check of something else, GPUs for example: its facts go into `probes.worker_facts`, its
-rule is one more function in `RULES`.
+A check of something else: its facts go into `probes.worker_facts`, its rule is one more function
+in `RULES` (those of GPUs are in `gpu_rules`), and docs/troubleshooting.md says what to do.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from yfccdask.training.checkup.findings import (
     parted,
     spelled,
 )
+from yfccdask.training.checkup.gpu_rules import gpu_findings
 from yfccdask.training.checkup.probes import LOW_DISK, MALLOC
 from yfccdask.training.clusters import TRAINING_SETTINGS, is_loopback
 from yfccdask.training.compatibility import NAMED, mismatches, place_names
@@ -32,6 +33,7 @@ BITS = ("numpy", "numba", "scipy", "zarr")
 ENCRYPTED = ("tls", "wss", "https")
 Rule = Callable[[ClusterFacts], list[Finding]]
 ENVIRON = "distributed.nanny.pre-spawn-environ"
+SLOW_DISK = 5e6  # bytes a second; a hard disk writes twenty times that
 ROUNDING = 1.01  # limits that share a host's memory out may be over it by a little
 
 
@@ -175,6 +177,9 @@ def disk_finding(name: str, disk: Facts) -> Finding:
     if disk["free"] < LOW_DISK:
         what = f"{gigabytes(disk['free'])} free at {disk['folder']}"
         return Finding(name, WARNING, what, "free some, or name a folder on another disk")
+    if disk["write"] < SLOW_DISK:
+        what = f"{disk['folder']}: {disk_text([disk])}: every commit will take long"
+        return Finding(name, WARNING, what, "name a folder on a disk that is faster, or less busy")
     return Finding(name, OK, f"{disk['folder']}: {disk_text([disk])}")
 
 
@@ -301,6 +306,7 @@ RULES: tuple[Rule, ...] = (
     cluster_pin_findings,
     blas_findings,
     thread_findings,
+    gpu_findings,
     binding_findings,
     scratch_findings,
     sight_findings,

@@ -1,7 +1,12 @@
-"""What `doctor` tries on a cluster rather than asks: controller, dashboard, a small store."""
+"""What `doctor` tries on a cluster rather than asks.
+
+Whether workers reach each other, whether controller and dashboard answer, whether a small store
+comes back, and whether the plan of a run fits.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from http.client import HTTPException
 from pathlib import Path
@@ -15,22 +20,29 @@ import numpy as np
 from distributed import Client
 from distributed.comm.addressing import get_address_host, unparse_host_port
 
+from yfccdask.config import Config
 from yfccdask.data import BlockStore, block, open_store, write_store
-from yfccdask.errors import ClusterError
+from yfccdask.errors import ClusterError, YfccdaskError
 from yfccdask.training.checkup.findings import (
     FAILURE,
     OK,
     WARNING,
     ClusterFacts,
     Finding,
+    gigabytes,
+    grouped,
+    number_of,
     parted,
     reason,
 )
-from yfccdask.training.checkup.probes import PREFIX, in_thread
-from yfccdask.training.compatibility import PROTOCOL
+from yfccdask.training.checkup.probes import PREFIX, in_thread, reach_facts
+from yfccdask.training.compatibility import PROTOCOL, place_names
 from yfccdask.training.control.live import LiveRun
+from yfccdask.training.planning.records import RunPlan
+from yfccdask.training.planning.sites import plan_on
 
 FILE_SECONDS, PAGE_SECONDS = 30.0, 10.0
+STATUS_PAGE, OWN_PAGE = "/status", "/yfccdask"  # Dask's, and the one that the controller adds
 PRELOAD = "dask scheduler --preload yfccdask.preload"
 
 
@@ -58,8 +70,35 @@ async def controller_findings(client: Client, facts: ClusterFacts) -> list[Findi
     return [Finding("controller", OK, f"protocol {found}, {status['state']}{run}")]
 
 
+async def reach_findings(client: Client, facts: ClusterFacts) -> list[Finding]:
+    """Whether each worker reaches the scheduler and one other worker: halos go between them."""
+    workers = sorted(facts.workers)
+    others = [*workers[1:], *workers[:1]] if len(workers) > 1 else [None] * len(workers)
+    answers = await asyncio.gather(*map(partial(reached, client), workers, others))
+    failed = {worker: _named(answer) for worker, answer in zip(workers, answers, strict=True)}
+    remedy = "open the ports between these machines, or give --interface or --host to each of them"
+    found = [
+        Finding("network", FAILURE, f"{place_names(places)}: can't reach {what}", remedy)
+        for what, places in grouped(failed).items()
+        if what
+    ]
+    well = f"{number_of(workers)} reach the scheduler and each other"
+    return found or ([Finding("network", OK, well)] if workers else [])
+
+
+def _named(failed: dict[str, str]) -> str:
+    """Who is not reached, and why not, as part of a sentence."""
+    names = {name: "the scheduler" if name == "scheduler" else name for name in failed}
+    return ", ".join(f"{names[name]} ({why})" for name, why in failed.items())
+
+
+async def reached(client: Client, worker: str, other: str | None) -> dict[str, str]:
+    """What `reach_facts` says on a worker."""
+    return dict((await client.run(reach_facts, other, workers=[worker]))[worker])
+
+
 async def dashboard_findings(client: Client, facts: ClusterFacts) -> list[Finding]:
-    """Whether the scheduler's dashboard answers this machine."""
+    """Whether the scheduler's dashboard answers this machine, and has yfccdask's page."""
     scheduler: Any = client.scheduler
     port = (await scheduler.identity(n_workers=0))["services"].get("dashboard")
     if port is None:
@@ -68,20 +107,29 @@ async def dashboard_findings(client: Client, facts: ClusterFacts) -> list[Findin
     doors = facts.scheduler["doors"] if facts.scheduler else []
     scheme = "https" if "https" in {door["protocol"] for door in doors} else "http"
     where = unparse_host_port(get_address_host(scheduler.address), port)
-    url = f"{scheme}://{where}/status"
+    with_page = bool(facts.scheduler and facts.scheduler["controller"])
+    return [
+        await in_thread(PAGE_SECONDS, page_finding, f"{scheme}://{where}{route}", port)
+        for route in (STATUS_PAGE, *[OWN_PAGE] * with_page)
+    ]
+
+
+def page_finding(url: str, port: int) -> Finding:
+    """Whether a page answers."""
     try:
-        page = await in_thread(PAGE_SECONDS, page_text, url)
+        page = page_text(url)
     except HTTPError as error:
-        what, remedy = f"{url} is no page ({error})", "start it without --no-dashboard"
-        return [Finding("dashboard", WARNING, what, remedy)]
+        what = f"{url} is no page ({error})"
+        remedy = "start the scheduler without --no-dashboard, and with bokeh installed"
+        return Finding("dashboard", WARNING, what, remedy)
     except (OSError, HTTPException) as error:
         what = f"{url} does not answer this machine ({reason(error, PAGE_SECONDS)})"
         remedy = f"come in by an ssh tunnel to port {port} of the scheduler's machine"
-        return [Finding("dashboard", WARNING, what, remedy)]
+        return Finding("dashboard", WARNING, what, remedy)
     if "Dask needs bokeh" in page:
         what = f"{url} has no pages: the scheduler has no bokeh, or another one than Dask needs"
-        return [Finding("dashboard", WARNING, what, "install yfccdask's requirements there")]
-    return [Finding("dashboard", OK, url)]
+        return Finding("dashboard", WARNING, what, "install yfccdask's requirements there")
+    return Finding("dashboard", OK, url)
 
 
 def page_text(url: str) -> str:
@@ -117,3 +165,33 @@ async def store_findings(client: Client, facts: ClusterFacts, folder: Path) -> l
 def write_small(images: np.ndarray[Any, Any], path: Path) -> BlockStore:
     """A store of two blocks, opened from its disk."""
     return open_store(write_store(images, path, block_size=8).path)
+
+
+async def plan_findings(
+    client: Client, facts: ClusterFacts, config: Config, data: BlockStore | None, run: Path
+) -> list[Finding]:
+    """Whether the run that is meant would fit: its plan against memory, scratch and folder."""
+    if facts.scheduler and facts.scheduler["training"]:
+        what = "not made, for a run trains on the cluster: speeds would be wrong"
+        return [Finding("plan", OK, what)]
+    try:
+        plan, _ = await plan_on(client, config, data, run)
+    except YfccdaskError as error:
+        return [Finding("plan", FAILURE, *parted(str(error)))]
+    fitting = " or ".join(plan.suggestions) or "see `yfccdask plan`"
+    return [
+        *(Finding("plan", FAILURE, *_refusal(text, fitting)) for text in plan.refusals),
+        *(Finding("plan", WARNING, *parted(text)) for text in plan.warnings),
+    ] or [Finding("plan", OK, plan_text(plan))]
+
+
+def _refusal(text: str, fitting: str) -> tuple[str, str]:
+    """What is refused, and what would do: only for memory there are suggestions."""
+    return (text, fitting) if text.startswith("memory:") else parted(text)
+
+
+def plan_text(plan: RunPlan) -> str:
+    """What a run that fits takes, of what there is."""
+    limit = "no limit" if plan.site.memory is None else gigabytes(plan.site.memory)
+    folder = f"{gigabytes(plan.disk.checkpoints)} of {gigabytes(plan.site.folder_free or 0)} free"
+    return f"{gigabytes(plan.peak)} on the fullest worker of {limit}; checkpoints take {folder}"

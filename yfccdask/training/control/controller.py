@@ -13,6 +13,7 @@ import os
 import platform
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ from yfccdask.errors import ClusterBusy, RunError, StoreError, YfccdaskError
 from yfccdask.training.compatibility import (
     process_versions,
 )
+from yfccdask.training.control.extensions import found_extensions, install_all
+from yfccdask.training.control.garbage import collect_in_turns, full_collections_held
 from yfccdask.training.control.protocol import (
     HANDLER,
     PROTOCOL,
@@ -36,6 +39,7 @@ from yfccdask.training.control.protocol import (
     check_protocol,
     refusal,
 )
+from yfccdask.training.enforcing import in_force
 from yfccdask.training.inputs import check_store
 from yfccdask.training.session import Session, Work
 
@@ -74,6 +78,7 @@ class Controller(SchedulerPlugin):
         self.scheduler = scheduler
         scheduler.handlers[HANDLER] = self.answer
         self.pruning = asyncio.create_task(self.prune())
+        install_all(await asyncio.to_thread(found_extensions), self, scheduler)
 
     async def before_close(self) -> None:
         """The scheduler is to close (a signal, say): commit, within the run's grace."""
@@ -121,6 +126,24 @@ class Controller(SchedulerPlugin):
             state["state"] = "idle"
         return facts | state | {"ended": self.ended}
 
+    def status_now(self) -> Message:
+        """The run's status as plain values, made without asking anybody.
+
+        ``state`` is ``empty`` before the first run, and how a run ended once it has.
+        """
+        if self.session is None:
+            return {"state": "empty"}
+        facts = self.session.status()
+        if not self.busy:
+            facts["state"] = (self.ended or {"reason": "stopped"})["reason"]
+        return facts | {"ended": self.ended}
+
+    def snapshot(self) -> Message:
+        """The status, and the run's bounded history: what pages show."""
+        if self.session is None:
+            return self.status_now()
+        return self.status_now() | {"history": self.session.history.snapshot()}
+
     async def recent_events(self, request: Message) -> Message:
         """The run's last events, as many as are kept, after the one with a serial number."""
         since = request.get("since", 0)
@@ -167,20 +190,24 @@ class Controller(SchedulerPlugin):
     async def launched(self, work: Work, request: Message) -> Message:
         """Start a session; answer once its plan is accepted and its run on disk."""
         self.session = Session(self.clients, work, self.publish, self.scheduler.address)
+        self.session.on_settled = collect_in_turns if self.own_process else None
         self.events.clear()
         self.ended = None
         self.training = asyncio.create_task(self.trained(self.session))
         await self.session.began.wait()
         if self.own_process:
-            gc.freeze()  # what is here now stays: collecting garbage is not to look at it again
-        if self.training.done() or self.ended:
-            await self.training
+            gc.freeze()  # the plan stays as long as the run trains
+        if self.training.done() or self.ended or self.session.trainer is None:
+            await self.training  # it ended before it could begin
         return await self.status(request)
 
     async def trained(self, session: Session) -> str:
         """Train a session to its end, and say how it ended to all who follow."""
+        held = full_collections_held() if self.own_process else nullcontext()
         try:
-            reason = await session.train()
+            with held:
+                async with in_force(self.scheduler):
+                    reason = await session.train()
         except BaseException as error:
             self.ended = {"reason": "failed", **refusal(error)}
             if not isinstance(error, YfccdaskError | asyncio.CancelledError):

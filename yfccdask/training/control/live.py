@@ -17,6 +17,7 @@ from yfccdask.data.runs import Run, open_run
 from yfccdask.errors import ClusterError, RunError, Stopped
 from yfccdask.training.compatibility import process_versions
 from yfccdask.training.control.controller import Controller
+from yfccdask.training.control.html_status import status_html
 from yfccdask.training.control.protocol import HANDLER, TOPIC, Message, answered, error_of, request
 
 LOOK_SECONDS = 5.0  # without an event, before the scheduler is asked whether it is there
@@ -169,21 +170,10 @@ class LiveRun:
         if not isinstance(status, dict):  # an asynchronous client
             status.close()
             return html.escape(repr(self))
-        rows = [(name, str(status.get(name))) for name in ("state", "run", "workers", "tick")]
-        rows += [
-            (f"layer {each['layer']}", f"{each['blocks']} of {each['of']} blocks{_objective(each)}")
-            for each in status.get("layers", ())
-        ]
-        cells = (f"<tr><th>{n}</th><td>{html.escape(text)}</td></tr>" for n, text in rows)
-        return f"<table>{''.join(cells)}</table>"
+        return status_html(status)
 
     def __repr__(self) -> str:
         return f"<LiveRun on {self.client.scheduler.address}>"
-
-
-def _objective(layer: dict[str, Any]) -> str:
-    value = layer["objective"]
-    return "" if value is None else f", objective {value:.4g}"
 
 
 def attach(where: Client | Run | str | Path) -> LiveRun:

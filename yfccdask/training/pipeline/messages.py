@@ -18,7 +18,8 @@ class Tick:
     ``visits`` are independent of each other, from the image upwards. Before them, the copies of the
     layers in ``renewed`` are taken; after them, those in ``passing`` are let go, since they are
     renewed at the next tick. ``copies`` says at the start of which tick each layer's copy was
-    taken. Layers count from 0.
+    taken. ``ahead`` are the next tick's visits, but for layers that start with it. Layers count
+    from 0.
     """
 
     number: int
@@ -26,6 +27,7 @@ class Tick:
     renewed: frozenset[int]
     passing: frozenset[int]
     copies: Mapping[int, int] = field(default_factory=dict)
+    ahead: tuple[Visit, ...] = ()
 
     @property
     def finishes(self) -> bool:

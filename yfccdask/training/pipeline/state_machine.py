@@ -8,7 +8,7 @@ configuration and on recorded objectives only; the times in events decide about 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Literal, TypeAlias
@@ -31,7 +31,7 @@ from yfccdask.training.pipeline.messages import (
     WorkerLost,
 )
 from yfccdask.training.pipeline.start_rules import starts_now, still_needed
-from yfccdask.training.pipeline.visits import Visit, layer_visits, visit_numbers
+from yfccdask.training.pipeline.visits import Upcoming, layer_visits, visit_numbers
 
 SETTLE_EVERY = 16  # ticks after which chunks get new keys
 Phase: TypeAlias = Literal["waiting", "running", "settling", "held", "ended"]
@@ -100,8 +100,8 @@ class StateMachine:
     ) -> None:
         self.config, self.progress = config, progress or Progress()
         self.visits = visit_numbers(config, block_images)
-        self.upcoming: list[Iterator[Visit]] = [
-            islice(layer_visits(config, layer, block_images), self.done(layer), None)
+        self.upcoming = [
+            Upcoming(islice(layer_visits(config, layer, block_images), self.done(layer), None))
             for layer in range(len(self.visits))
         ]
         self.clock = CommitClock(config.checkpoints, 0.0, self.progress.tick)
@@ -204,7 +204,9 @@ class StateMachine:
         visits = tuple(next(self.upcoming[layer]) for layer in active)
         progress.tick += 1
         passing = frozenset(layer for layer in self._feeding() if self._renewed(layer, number + 1))
-        tick = Tick(number, visits, renewed, passing, dict(progress.copies))
+        following = (self.upcoming[layer].ahead for layer in active)
+        ahead = tuple(visit for visit in following if visit is not None)
+        tick = Tick(number, visits, renewed, passing, dict(progress.copies), ahead)
         self.under_way.add(number)
         self.layer_ended = tick.finishes
         due = self.clock.due(progress.tick, self.now)

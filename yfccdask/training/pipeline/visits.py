@@ -55,6 +55,32 @@ def layer_visits(config: Config, layer: int, block_images: Sequence[int]) -> Ite
                 step += batches[block]
 
 
+class Upcoming:
+    """Visits that are given out one by one, and the one that comes after them.
+
+    Attributes
+    ----------
+    ahead : Visit or None
+        The next one, None at the end.
+
+    Examples
+    --------
+    >>> upcoming = Upcoming(iter("ab"))
+    >>> upcoming.ahead, next(upcoming), upcoming.ahead, next(upcoming), upcoming.ahead
+    ('a', 'a', 'b', 'b', None)
+    """
+
+    def __init__(self, visits: Iterator[Visit]) -> None:
+        self._rest = visits
+        self.ahead = next(visits, None)
+
+    def __next__(self) -> Visit:
+        if self.ahead is None:
+            raise StopIteration
+        given, self.ahead = self.ahead, next(self._rest, None)
+        return given
+
+
 def visit_numbers(config: Config, block_images: Sequence[int]) -> list[int]:
     """Every layer's number of visits."""
     whole = sum(images >= config.batching.mini_batch for images in block_images)

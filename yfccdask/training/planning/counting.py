@@ -14,9 +14,10 @@ import numpy as np
 
 from yfccdask.geometry import ChunkIndex, Rectangle
 from yfccdask.numerics.dense_visits import COLUMNS
+from yfccdask.numerics.device.visits import buffer_values
 from yfccdask.training.inputs import WHITENING_BLOCKS
 from yfccdask.training.planning.network_cut import NetworkCut
-from yfccdask.training.planning.stages import Stage, transfers
+from yfccdask.training.planning.stages import Stage, held_in_turns, transfers
 
 SIX = 2  # weights, offsets and alphas, each with its momentum
 HEADS = 8  # arrays (image, unit) of a dense layer's mini-batch: z, s, slope, h, gradient, ...
@@ -101,8 +102,8 @@ def layer_memory(cut: NetworkCut, layer: int, images: int | None) -> LayerMemory
         nothing if on_disk else _summed(cut, layer, weight_bytes),
         nothing if on_disk else _summed(cut, layer, optimiser_bytes),
         copy_bytes(cut, layer),
-        field_bytes(cut, [transfer.held for transfer in chain]),
-        staged_bytes(cut, layer, chain[-1].held, images),
+        field_bytes(cut, most_held(cut, layer)),
+        staged_bytes(cut, layer, input_held(cut, layer), images),
         temporary_bytes(cut, layer, [transfer.stage for transfer in chain], images),
     )
 
@@ -170,16 +171,42 @@ def late_bytes(cut: NetworkCut, layer: int, seconds: float) -> Bytes:
     return found
 
 
+def most_held(cut: NetworkCut, layer: int) -> list[Bytes]:
+    """Each stage's bytes on every worker; of those made in turns, the most of any turn."""
+    later = [transfer.held for transfer in transfers(cut, layer)[2:]]
+    turns = zip(*held_in_turns(cut), strict=True)
+    return [[max(sizes) for sizes in zip(*each, strict=True)] for each in turns] + later
+
+
+def input_held(cut: NetworkCut, layer: int) -> Bytes:
+    """A layer's input for one block on every worker; the mean where it is made in turns."""
+    if layer > 0:
+        return transfers(cut, layer)[-1].held
+    turns = [made for _, made in held_in_turns(cut)]
+    return [-(-sum(sizes) // len(turns)) for sizes in zip(*turns, strict=True)]
+
+
 def field_bytes(cut: NetworkCut, held: list[Bytes]) -> Bytes:
     """Pieces of fields at once: ``held`` are each stage's bytes on every worker.
 
     A stage is let go piece by piece as the next one is made, so at most two neighbouring ones are
     whole. All blocks in flight may be as far: Dask gives the same priority to what is submitted
-    within a tenth of a second.
+    within a tenth of a second. The next block is preprocessed ahead of them.
     """
     pairs = zip(held, [*held[1:], [0] * cut.workers], strict=True)
     largest = [max(sums) for sums in zip(*(_added(*pair) for pair in pairs), strict=True)]
-    return [cut.config.engine.blocks_in_flight * size for size in largest]
+    flight = cut.config.engine.blocks_in_flight
+    pairs = zip(largest, ahead_bytes(cut), strict=True)
+    return [flight * size + ahead for size, ahead in pairs]
+
+
+def ahead_bytes(cut: NetworkCut) -> Bytes:
+    """The tiles that every worker makes of the block after those in flight, at most."""
+    stage, total = transfers(cut, 0)[1].stage, [0] * cut.workers
+    tiles = -(-len(stage.makers) // len(stage.takers))
+    for worker in stage.takers:
+        total[worker] = tiles * max(map(stage.piece_bytes, stage.makers))
+    return total
 
 
 def staged_bytes(cut: NetworkCut, layer: int, held: Sequence[int], images: int | None) -> Bytes:
@@ -252,8 +279,10 @@ def sampled_bytes(cut: NetworkCut, stored: Stage, images: int | None) -> Bytes:
 def _largest_work(cut: NetworkCut, stage: Stage) -> list[tuple[int, ...]]:
     """On every worker, the arrays that its largest task of a stage works on."""
     found: list[tuple[int, ...]] = [()] * cut.workers
-    for (piece, worker), (_, region) in zip(stage.makers.items(), stage.reads, strict=True):
-        found[worker] = max(found[worker], _work_arrays(cut, stage, piece, region), key=sum)
+    for (piece, maker), (_, region) in zip(stage.makers.items(), stage.reads, strict=True):
+        work = _work_arrays(cut, stage, piece, region)
+        for worker in stage.takers or (maker,):
+            found[worker] = max(found[worker], work, key=sum)
     return found
 
 
@@ -282,8 +311,11 @@ def visit_bytes(cut: NetworkCut, layer: int, index: ChunkIndex) -> int:
 
 
 def _local_buffers(cut: NetworkCut, layer: int, index: ChunkIndex) -> int:
-    """Values in the buffers of `yfccdask.numerics.local_visits`."""
+    """Values in the buffers of `yfccdask.numerics.host_visits`, or of a GPU's."""
     n, units, inputs = cut.mini_batch, cut.layer(layer).units, cut.layer(layer).inputs
+    if cut.on_gpu:
+        rounded = cut.config.arithmetic.products == "bf16"
+        return buffer_values(_positions(cut, layer, index), n, units, inputs, rounded)
     return 2 * n * (inputs + units) + 3 * n * units + units * inputs + inputs
 
 
@@ -308,5 +340,7 @@ def _work_arrays(
         white = cut.config.preprocessing.whitening is not None
         return (stored, cut.images * values * cut.itemsize * white)
     if stage.name in ("measured", "normalised"):
+        if cut.on_gpu:  # all images at once, and the field is read where it lies
+            return (cut.images * region.area * PLANES * cut.itemsize,)
         return (region.area * (stage.layout.maps + PLANES) * cut.itemsize,)  # one image at a time
     return (0,)  # a forward pass works on less than a visit

@@ -21,6 +21,7 @@ from yfccdask.training.planning.network_cut import NetworkCut
 from yfccdask.training.planning.records import USED, DiskPlan, RunPlan, Site
 from yfccdask.training.planning.tables import size_text
 
+Change = tuple[str, str, str | int]  # section, key and value
 MOST_WORKERS = 4096  # looked at for a suggestion
 BUSY_SCHEDULER = 0.05  # share of a core above which a plan warns
 
@@ -45,10 +46,11 @@ def refusals_of(request: Request, choice: Choice, site: Site, disk: DiskPlan) ->
     """Every figure that is over its limit."""
     if choice.peak > request.most:
         yield from _big_chunks(request, choice.cut)
+        rest = "the driver has the rest" if choice.cut.on_gpu else "Dask ends it above that"
         yield (
             f"memory: expected at most {size_text(request.most)} on a worker ({USED:.0%} of "
-            f"{size_text(request.memory or 0)}: Dask ends it above that), found a projected peak "
-            f"of {size_text(choice.peak)}"
+            f"{size_text(request.memory or 0)}: {rest}), found a projected peak of "
+            f"{size_text(choice.peak)}"
         )
     if site.folder_free is not None and disk.checkpoints > site.folder_free:
         yield (
@@ -92,10 +94,10 @@ def suggestions_of(request: Request, choice: Choice) -> Iterator[str]:
     """What would fit, each change by itself; every one of them has been planned."""
     if choice.peak <= request.most:
         return
-    for key, value in (("stage_fields", "recompute"), ("weights", "disk")):
-        changed = replace(request, config=_changed(request.config, key, value))
+    for changes in _changes(request.config):
+        changed = replace(request, config=_changed(request.config, changes))
         if changed.config != request.config and fits(changed):
-            yield f"--set engine.{key}={value}"
+            yield " ".join(f"--set {section}.{key}={value}" for section, key, value in changes)
     memory = least_memory(request, choice)
     if memory is not None:
         yield f"{request.workers} workers of {size_text(memory)} (--memory {memory})"
@@ -104,8 +106,20 @@ def suggestions_of(request: Request, choice: Choice) -> Iterator[str]:
         yield f"{workers} workers of {size_text(request.memory or 0)} (--workers {workers})"
 
 
-def _changed(config: Config, key: str, value: str) -> Config:
-    return config.model_copy(update={"engine": config.engine.model_copy(update={key: value})})
+def _changes(config: Config) -> list[tuple[Change, ...]]:
+    """What may make a run fit: each change by itself, on a GPU also the two that go together."""
+    staged = ("engine", "stage_fields", "recompute")
+    if config.arithmetic.device != "gpu":
+        return [(staged,), (("engine", "weights", "disk"),)]
+    one_block, half = ("engine", "blocks_in_flight", 1), ("arithmetic", "fields", "half")
+    return [(staged,), (one_block,), (half,), (one_block, half)]
+
+
+def _changed(config: Config, changes: tuple[Change, ...]) -> Config:
+    for section, key, value in changes:
+        part = getattr(config, section).model_copy(update={key: value})
+        config = config.model_copy(update={section: part})
+    return config
 
 
 def fits(request: Request) -> bool:
@@ -165,8 +179,10 @@ def most_chunks(request: Request) -> int:
     )
 
 
-def warnings_of(scheduler_share: float) -> Iterator[str]:
-    """What goes, but not well."""
+def warnings_of(scheduler_share: float, config: Config) -> Iterator[str]:
+    """What goes, but not well, and what is not known."""
+    if config.arithmetic.device == "gpu":
+        yield "seconds: those of a core, not of a GPU, which nobody has measured yet"
     if scheduler_share > BUSY_SCHEDULER:
         yield (
             f"scheduler: expected at most {BUSY_SCHEDULER:.0%} of a core, found "

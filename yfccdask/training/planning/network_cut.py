@@ -44,6 +44,16 @@ class NetworkCut:
         return np.dtype(self.config.dtype).itemsize
 
     @property
+    def on_gpu(self) -> bool:
+        """Whether weights and fields lie on GPUs."""
+        return self.config.arithmetic.device == "gpu"
+
+    @property
+    def field_itemsize(self) -> int:
+        """Bytes of one value of a field that leaves a local layer."""
+        return 2 if self.config.arithmetic.fields == "half" else self.itemsize
+
+    @property
     def images(self) -> int:
         """Images of one data block."""
         return self.config.batching.data_block

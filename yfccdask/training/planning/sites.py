@@ -11,6 +11,7 @@ from typing import Any
 import dask
 from distributed import Client
 
+from yfccdask.backend.device import library_for
 from yfccdask.config import Config
 from yfccdask.data.blocks import BlockStore
 from yfccdask.geometry import ChunkIndex
@@ -20,7 +21,7 @@ from yfccdask.training.planning.records import USED, RunPlan, Site
 
 
 async def plan_on(
-    client: Client, config: Config, store: BlockStore, folder: Path
+    client: Client, config: Config, store: BlockStore | None, folder: Path
 ) -> tuple[RunPlan, list[str]]:
     """Plan a run on a client's cluster as it is now.
 
@@ -28,7 +29,8 @@ async def plan_on(
     ----------
     client : distributed.Client, asynchronous
     config : Config
-    store : BlockStore
+    store : BlockStore or None
+        None where its number of images is not known yet.
     folder : Path
         Where the run is to be written; it need not exist.
 
@@ -43,7 +45,8 @@ async def plan_on(
     site = await site_of(client, config, facts, folder)
     speeds = await calibration_of(client, config, addresses)
     network = network_plan(config, store)
-    plan = await asyncio.to_thread(run_plan, config, network, site, store.images, speeds)
+    images = None if store is None else store.images
+    plan = await asyncio.to_thread(run_plan, config, network, site, images, speeds)
     return plan, addresses
 
 
@@ -61,10 +64,15 @@ async def workers_of(client: Client) -> dict[str, Any]:
 
 
 async def site_of(client: Client, config: Config, facts: dict[str, Any], folder: Path) -> Site:
-    """What the cluster has: the least of its workers' memory, the most of their threads."""
+    """What the cluster has: the least of its workers' memory, the most of their threads.
+
+    A run on GPUs is planned for their memory.
+    """
     limits = [fact["memory_limit"] for fact in facts.values() if fact["memory_limit"]]
     pauses = (await client.run(pausing_share)).values()
     share = min(1.0, *(pause / USED for pause in pauses))  # a paused worker hangs pinned tasks
+    if config.arithmetic.device == "gpu":
+        limits, share = list((await client.run(device_memory)).values()), 1.0
     return Site(
         len(facts),
         int(share * min(limits)) if limits else None,
@@ -78,6 +86,11 @@ async def site_of(client: Client, config: Config, facts: dict[str, Any], folder:
 def pausing_share() -> float:
     """On a worker: the share of its memory at which Dask pauses it, 1 if it never does."""
     return float(dask.config.get("distributed.worker.memory.pause") or 1.0)
+
+
+def device_memory() -> int | None:
+    """On a worker: bytes of its GPU's memory."""
+    return library_for("gpu").memory()
 
 
 async def _scratch_free(client: Client, config: Config) -> int | None:

@@ -16,13 +16,14 @@ import numpy as np
 from yfccdask.config import image_field
 from yfccdask.data.blocks import Layout as StoreLayout
 from yfccdask.geometry import Field, FieldLayout, Rectangle
-from yfccdask.geometry.cuts import chunk_over, touched
+from yfccdask.geometry.cuts import takers, tile_makers, touched
 from yfccdask.graph.network_graph import normalised_cuts
 from yfccdask.numerics.contrast import ContrastWindow
 from yfccdask.training.inputs import contrast_window
 from yfccdask.training.planning.network_cut import NetworkCut
 
 PieceIndex = tuple[int, int]
+TURNS = 16  # that are looked at, at most
 Read = tuple[int, Rectangle]  # the worker of a task, and what the task reads of the stage before
 
 
@@ -40,6 +41,8 @@ class Stage:
         Bytes of one pixel: all images of the block, all maps.
     reads : sequence
         What the tasks that make the pieces read of the stage before: one for each piece.
+    takers : tuple of int
+        Workers that take turns from block to block, if they do; ``makers`` is one block's.
     """
 
     name: str
@@ -47,6 +50,7 @@ class Stage:
     makers: Mapping[PieceIndex, int]
     pixel_bytes: int
     reads: Sequence[Read]
+    takers: tuple[int, ...] = ()
 
     def piece_bytes(self, piece: PieceIndex) -> int:
         """Bytes of one piece over all images of the block."""
@@ -106,6 +110,28 @@ def transfers(cut: NetworkCut, layer: int) -> tuple[Transfer, ...]:
     return transfers(cut, layer - 1) + _handed_on(cut, stages, visit_reads(cut, layer))
 
 
+@lru_cache(maxsize=64)
+def held_in_turns(cut: NetworkCut) -> tuple[tuple[tuple[int, ...], ...], ...]:
+    """Bytes of the stored and the preprocessed tiles on every worker, turn by turn."""
+    found: list[tuple[tuple[int, ...], ...]] = []
+    wanted: list[set[PieceIndex]] = []
+    for turn in range(min(cut.workers, TURNS)):
+        stored = stored_stage(cut, turn)
+        made = preprocessed_stage(cut, stored)
+        wanted = wanted or _pieces_read(made.layout, cut.workers, visit_reads(cut, 0))
+        read = _pieces_read(stored.layout, cut.workers, made.reads)
+        found.append((_held(stored, read), _held(made, wanted)))
+    return tuple(found)
+
+
+def _held(stage: Stage, wanted: list[set[PieceIndex]]) -> tuple[int, ...]:
+    """Bytes on every worker of what it makes and what it wants."""
+    held = [set(pieces) for pieces in wanted]
+    for piece, maker in stage.makers.items():
+        held[maker].add(piece)
+    return tuple(sum(map(stage.piece_bytes, pieces)) for pieces in held)
+
+
 def _handed_on(cut: NetworkCut, stages: list[Stage], last: list[Read]) -> tuple[Transfer, ...]:
     readers = [*(stage.reads for stage in stages[1:]), last]
     return tuple(
@@ -114,20 +140,17 @@ def _handed_on(cut: NetworkCut, stages: list[Stage], last: list[Read]) -> tuple[
     )
 
 
-def stored_stage(cut: NetworkCut) -> Stage:
-    """The store's tiles, each read by the worker of the positions over its centre."""
+def stored_stage(cut: NetworkCut, turn: int = 0) -> Stage:
+    """The store's tiles, read by the first layer's workers in turns."""
     images = cut.config.images
     store = StoreLayout(cut.images, images.size, images.channels, images.dtype)
     edges = (store.tile,) * (images.size // store.tile)
     layout = FieldLayout(edges, edges, images.channels)
-    first = cut.layouts[0]
-    makers = {
-        piece: cut.owners[0][chunk_over(first, place, layout)]
-        for piece, place in layout.places.items()
-    }
+    first = (cut.layouts[0], cut.owners[0])
+    makers = tile_makers(*first, layout, turn)
     reads = [(makers[piece], place) for piece, place in layout.places.items()]  # of the files
     pixel = cut.images * images.channels * np.dtype(images.dtype).itemsize
-    return Stage("stored", layout, makers, pixel, reads)
+    return Stage("stored", layout, makers, pixel, reads, tuple(takers(*first)))
 
 
 def preprocessed_stage(cut: NetworkCut, stored: Stage) -> Stage:
@@ -140,14 +163,15 @@ def preprocessed_stage(cut: NetworkCut, stored: Stage) -> Stage:
         for piece, place in stored.layout.places.items()
     ]
     pixel = cut.images * image_field(cut.config).maps * cut.itemsize
-    return Stage("preprocessed", stored.layout, stored.makers, pixel, reads)
+    return Stage("preprocessed", stored.layout, stored.makers, pixel, reads, stored.takers)
 
 
 def output_stage(cut: NetworkCut, layer: int) -> Stage:
     """A layer's output: every chunk's tiles where the chunk is."""
     layout, owners = cut.layouts[layer], cut.owners[layer]
     makers = {index[:2]: owner for index, owner in owners.items() if index[2] == 0}
-    pixel = cut.images * layout.layer.maps * cut.itemsize
+    width = cut.itemsize if layout.layer.dense else cut.field_itemsize
+    pixel = cut.images * layout.layer.maps * width
     return Stage("output", layout.output, makers, pixel, visit_reads(cut, layer))
 
 
@@ -161,15 +185,16 @@ def contrast_stages(cut: NetworkCut, layer: int) -> list[Stage]:
     window, _ = contrast_window(cut.config, layer)
     assert window is not None
     size, pixel = geometry.output, cut.images * cut.itemsize
+    made = cut.images * size.maps * cut.field_itemsize
     layout = FieldLayout(*normalised_cuts(cut.layouts[layer]), size.maps)
     makers = {(i, j): owners[i, j, 0] for i, j in layout.places}
     halos = [(makers[piece], _halo(window, place, size)) for piece, place in layout.places.items()]
     if len(makers) == 1:
-        return [Stage("normalised", layout, makers, pixel * size.maps, halos)]
+        return [Stage("normalised", layout, makers, made, halos)]
     own = [(makers[piece], place) for piece, place in layout.places.items()]
     return [
         Stage("measured", layout, makers, 2 * pixel, halos),
-        Stage("normalised", layout, makers, pixel * size.maps, own),
+        Stage("normalised", layout, makers, made, own),
     ]
 
 

@@ -101,9 +101,8 @@ def _positions_or_leaves(cut: NetworkCut, layer: int, index: ChunkIndex) -> floa
 def making_seconds(cut: NetworkCut, layer: int, calibration: Calibration) -> Seconds:
     """The kernels' time on every worker for a layer's input: tiles, forward passes, LCN."""
     seconds = [0.0] * cut.workers
-    tile = calibration.preprocessing[tile_key(cut.config)] * cut.images
-    for worker in transfers(cut, 0)[1].stage.makers.values():
-        seconds[worker] += tile
+    for worker in transfers(cut, 0)[1].stage.takers:
+        seconds[worker] += _tile_seconds(cut, calibration)
     for below in range(layer):
         each = calibration.forwards[kernel_key(cut.layer(below), cut.config)] * cut.mini_batches
         contrast = _contrast_seconds(cut, below, calibration)
@@ -112,6 +111,16 @@ def making_seconds(cut: NetworkCut, layer: int, calibration: Calibration) -> Sec
         for worker, count in enumerate(calls):
             seconds[worker] += each * count + contrast * count / total
     return seconds
+
+
+def _tile_seconds(cut: NetworkCut, calibration: Calibration) -> float:
+    """A worker's time for its share of a block's tiles.
+
+    Workers take turns, so that tiles of all the blocks in flight are made side by side.
+    """
+    stage = transfers(cut, 0)[1].stage
+    share = max(len(stage.makers) / len(stage.takers), 1 / cut.config.engine.blocks_in_flight)
+    return calibration.preprocessing[tile_key(cut.config)] * cut.images * share
 
 
 def _contrast_seconds(cut: NetworkCut, layer: int, calibration: Calibration) -> float:
