@@ -13,6 +13,8 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from yfccdask.dashboard.notebook_progress import WidgetDisplay, in_notebook, show_in_notebook
+
 Event = dict[str, Any]
 LINE_EVERY = 10.0  # seconds between lines where there is no terminal
 
@@ -112,9 +114,22 @@ class TrainingDisplay:
 
 @contextmanager
 def training_progress(as_json: bool = False) -> Iterator[Callable[[Event], None]]:
-    """A callback for a run's events: bars in a terminal, lines elsewhere, or JSON lines."""
+    """A callback for a run's events: a widget in a notebook, bars in a terminal, lines elsewhere.
+
+    With ``as_json``, JSON lines on standard output.
+
+    Examples
+    --------
+    >>> with yfccdask.training_progress() as show:  # doctest: +SKIP
+    ...     run = yfccdask.train("demo", "blocks", "run-1", on_event=show)
+    """
     if as_json:
         yield lambda event: click.echo(json.dumps(event))
+        return
+    if in_notebook():
+        display = WidgetDisplay()
+        show_in_notebook(display.widget)
+        yield display
         return
     if not sys.stderr.isatty():
         yield TrainingDisplay(None)
