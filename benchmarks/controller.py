@@ -62,7 +62,7 @@ def small_case(folder: Path) -> tuple[Config, BlockStore]:
     return parse_config(tree, "benchmark"), noise_store(folder, BLOCKS_REAL * 240, 64, 240)
 
 
-def thin_case(workers: int, folder: Path) -> tuple[Config, BlockStore]:
+def thin_case(workers: int, folder: Path, blocks: int = BLOCKS_THIN) -> tuple[Config, BlockStore]:
     """The thin network, staggered, cut about as the plan cuts the paper's for such a cluster."""
     paper = paper_config()
     full = plan(paper, workers=workers, calibration=at_rate(calibrate(paper), CORE))
@@ -70,7 +70,7 @@ def thin_case(workers: int, folder: Path) -> tuple[Config, BlockStore]:
     thin = thin_config(paper).model_dump(mode="json")
     engine = {"chunk": [first.rows[0], first.columns[0]], "chunk_leaves": top.leaves[0]}
     config = parse_config({**thin, "engine": engine, "pipeline": STAGGERED}, "benchmark")
-    return config, thin_store(config, BLOCKS_THIN, folder)
+    return config, thin_store(config, blocks, folder)
 
 
 SWITCHES = {"0.5 ms switches": 0.5e-3}  # Python's own is 5 ms

@@ -81,6 +81,10 @@ class VersionMismatch(ClusterError):
     """Client, scheduler and workers run versions that cannot understand each other."""
 
 
+class DeviceError(YfccdaskError):
+    """A GPU that was asked for and cannot be used."""
+
+
 class PlanRefused(YfccdaskError):
     """What was asked for does not fit the machine; nothing was started."""
 

@@ -6,12 +6,18 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from distributed import Client
 
 from tests.analysis.conftest import HOSTILE
-from tests.conftest import THREADS
+from tests.conftest import THREADS, threads_cluster
 from yfccdask.analysis import reporting
 from yfccdask.analysis.curve_plots import smoothed
-from yfccdask.analysis.reporting import duration, figure_positions, report
+from yfccdask.analysis.exporting import export
+from yfccdask.analysis.filter_figures import figure_positions
+from yfccdask.analysis.optimal_inputs import optimal
+from yfccdask.analysis.reporting import report
+from yfccdask.analysis.run_facts import duration
+from yfccdask.analysis.strongest_pass import strongest_images
 from yfccdask.dashboard.summary import elapsed, images_per_second, objective_ends
 from yfccdask.errors import RunError
 
@@ -99,6 +105,21 @@ def test_what_a_former_pass_measured_is_kept_without_the_store(own_run, homeless
     text = " ".join(page_of(report(homeless_run)).text.split())
     assert "No photographs here." in text
     assert "(over 50 images)" in text
+
+
+def test_what_other_analyses_left_is_shown_and_photos_are_left_out_on_request(own_run, tiny_store):
+    export(own_run, own_run.path / "out")
+    with threads_cluster(1) as cluster, Client(cluster, set_as_default=False) as client:
+        optimal(own_run, units=2, steps=2, layers=[3], client=client)
+        strongest_images(own_run, tiny_store, k=6, blocks=[3, 1], client=client)
+        page = page_of(report(own_run, client=client, photos=False))
+    text = " ".join(page.text.split())
+    for part in ("What a unit would most like to see", "Taken out of this run", "as safetensors"):
+        assert part in text
+    assert "They were left out on request." in text
+    assert "(over 24 images)" in text, "a former pass over other images serves as well"
+    assert page.attributes.count(("section", "id", "optimal")) == 1
+    assert not [value for _, _, value in page.attributes if value.startswith("data:image/jpeg")]
 
 
 def test_a_run_of_fewer_layers_is_reported_as_far_as_it_went(own_run):

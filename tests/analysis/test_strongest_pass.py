@@ -10,11 +10,11 @@ import xarray as xr
 from tests.conftest import THREADS
 from tests.training.plain_trainer import patches_of, whitened
 from yfccdask.analysis import strongest_images, strongest_pass
-from yfccdask.analysis.strongest_pass import (
+from yfccdask.analysis.strongest_pass import stored_strongest_images
+from yfccdask.analysis.unit_statistics import (
     alive_units,
     chance_selectivity,
     selectivity,
-    stored_strongest_images,
     telling_units,
 )
 from yfccdask.data.commit_reading import read_state
@@ -97,22 +97,51 @@ def test_a_stored_pass_is_used_again_where_commit_and_store_are_the_same(
 ):
     first = strongest_images(own_run, tiny_store, cluster=THREADS)
     runs = []
-    monkeypatch.setattr(strongest_pass, "run_blocking", lambda work: runs.append(work.close()))
-    monkeypatch.setattr(strongest_pass, "_save", lambda *arguments: None)
+
+    def refuse(work):
+        runs.append(work.close())
+        raise KeyboardInterrupt  # nothing is stored
+
+    monkeypatch.setattr(strongest_pass, "run_blocking", refuse)
     again = strongest_images(own_run, tiny_store, k=3, layers=[3], cluster=THREADS)
     assert not runs
     xr.testing.assert_identical(again[3], first[3].isel(rank=slice(3)))
-    strongest_images(own_run, tiny_store, k=6)
-    strongest_images(own_run, tiny_store, blocks=[0])
-    strongest_images(own_run, hostile_store)
+    for other in ({"k": 6}, {"blocks": [0]}, {"store": hostile_store}):
+        with pytest.raises(KeyboardInterrupt):
+            strongest_images(own_run, **{"store": tiny_store, **other})
     assert len(runs) == 3
     manifest = own_run.analysis / "strongest" / "manifest.json"
     stored = json.loads(manifest.read_text())
-    assert (stored["commit"], stored["store"]) == (3, tiny_store.digest)
-    manifest.write_text(json.dumps({**stored, "commit_sha256": "of a run trained anew"}))
+    assert (stored["commit"]["number"], stored["store"]["digest"]) == (3, tiny_store.digest)
+    anew = {"number": 3, "sha256": "of a run trained anew"}
+    manifest.write_text(json.dumps({**stored, "commit": anew}))
     assert stored_strongest_images(own_run) == {}
-    strongest_images(own_run, tiny_store)
+    with pytest.raises(KeyboardInterrupt):
+        strongest_images(own_run, tiny_store)
     assert len(runs) == 4
+
+
+def test_a_killed_pass_goes_on_where_it_saved_its_lists(found, own_run, tiny_store, monkeypatch):
+    merged, blocks = strongest_pass._merged_with, []
+
+    def merged_until(network, total, request, block):
+        blocks.append(block)
+        if blocks == [0, 1, 2, 3]:
+            raise KeyboardInterrupt
+        return merged(network, total, request, block)
+
+    monkeypatch.setattr(strongest_pass, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(strongest_pass, "_merged_with", merged_until)
+    with pytest.raises(KeyboardInterrupt):
+        strongest_images(own_run, tiny_store, cluster=THREADS)
+    assert stored_strongest_images(own_run) == {}
+    engine = own_run.config.engine.model_copy(update={"chunk": (3, 2)})
+    config = own_run.config.model_copy(update={"engine": engine})
+    cut_otherwise = Run(own_run.path, config, own_run.provenance)
+    again = strongest_images(cut_otherwise, tiny_store, cluster=THREADS)
+    assert blocks == [0, 1, 2, 3, 3, 4]
+    for number, dataset in found.items():
+        xr.testing.assert_identical(dataset, again[number])
 
 
 def test_a_new_pass_takes_the_place_of_the_old_one(own_run, tiny_store):

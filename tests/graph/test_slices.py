@@ -100,7 +100,7 @@ async def in_slices() -> tuple[np.ndarray, set[str], set[str]]:
 
 @pytest.mark.parametrize("most", [1, 3, 10_000])
 def test_a_collection_started_in_slices_has_its_values_and_holds_only_itself(most, monkeypatch):
-    monkeypatch.setattr(clusters, "SLICE_TASKS", most)
+    monkeypatch.setattr(clusters.submitting, "SLICE_TASKS", most)
     values, held, wanted = asyncio.run(in_slices())
     np.testing.assert_array_equal(values, np.full(8, 8 * 8 * 4.0))
     assert held == wanted

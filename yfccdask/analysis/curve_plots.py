@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from bokeh.embed import components
 from bokeh.models import NumeralTickFormatter
 from bokeh.plotting import figure
+from markupsafe import Markup
 
 from yfccdask.dashboard.summary import block_pace
 from yfccdask.data.events import Event
@@ -34,6 +36,20 @@ def layer_plots(blocks: Sequence[Event]) -> dict[str, Any]:
     return plots | {"throughput": _pace_plot(*block_pace(blocks))}
 
 
+def embedded_plots(blocks: dict[int, list[Event]]) -> tuple[str, dict[int, dict[str, Markup]]]:
+    """One script, and the plots' places in the page per layer and name."""
+    plots = {number: layer_plots(events) for number, events in blocks.items()}
+    flat = {(number, name): plot for number, named in plots.items() for name, plot in named.items()}
+    if not flat:
+        return "", {}
+    script, places = components(list(flat.values()))
+    divided = dict(zip(flat, places, strict=True))
+    return script, {
+        number: {name: Markup(divided[number, name]) for name in named}
+        for number, named in plots.items()
+    }
+
+
 def is_logarithmic(values: np.ndarray) -> bool:
     """Whether values span so much that a logarithmic axis shows them better."""
     least = float(np.min(values))
@@ -45,7 +61,7 @@ def _term_plot(values: np.ndarray, term: str) -> Any:
     stride = max(1, len(values) // MOST_POINTS)
     kind = "log" if is_logarithmic(values) else "linear"
     title = f"{term.capitalize()}{' (logarithmic axis)' if kind == 'log' else ''}"
-    plot = _empty_plot(title, "mini-batches", kind)
+    plot = empty_plot(title, "mini-batches", kind)
     colour = COLOURS[term]
     shown = slice(None, None, stride)
     plot.line(steps[shown], values[shown], color=colour, alpha=0.25, line_width=1)
@@ -58,7 +74,7 @@ def _pace_plot(seconds: np.ndarray, images: np.ndarray) -> Any:
     edges = np.linspace(0.0, seconds[-1], min(MOST_BINS, len(seconds)) + 1)
     trained = np.interp(edges, np.append(0.0, seconds), np.append(0.0, images))
     widths = np.maximum(np.diff(edges), 1e-9)
-    plot = _empty_plot("Images per second", f"{unit} since the layer began", "linear")
+    plot = empty_plot("Images per second", f"{unit} since the layer began", "linear")
     rates, middles = np.diff(trained) / widths, (edges[1:] + edges[:-1]) / 2
     plot.line(middles / length, rates, color=COLOURS["throughput"], line_width=2)
     plot.y_range.start = 0
@@ -72,7 +88,8 @@ def _time_unit(seconds: float) -> tuple[str, float]:
     return ("minutes", 60.0) if seconds < 36_000 else ("hours", 3600.0)
 
 
-def _empty_plot(title: str, x_label: str, y_kind: str) -> Any:
+def empty_plot(title: str, x_label: str, y_kind: str) -> Any:
+    """A plot in the page's own look, without tools; ``y_kind`` is linear or log."""
     plot = figure(
         title=title,
         x_axis_label=x_label,

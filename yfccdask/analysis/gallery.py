@@ -18,23 +18,36 @@ from yfccdask.analysis.pictures import (
     photo_tile,
     unit_window,
 )
-from yfccdask.analysis.strongest_pass import chance_selectivity, selectivity, telling_units
+from yfccdask.analysis.unit_statistics import chance_selectivity, selectivity, telling_units
 from yfccdask.data.blocks import BlockStore
 from yfccdask.data.commits import Commit
 from yfccdask.data.runs import Run
 from yfccdask.errors import StoreError
 from yfccdask.geometry import Rectangle
+from yfccdask.numerics.whole_network import WholeNetwork, contrast_of, whitened
+from yfccdask.training.inputs import contrast_scale
 
+Unit = tuple[int, int, int]
 UNITS_SHOWN, UNITS_AT_THE_TOP = 8, 12
 TILE_PIXELS = 192  # of a photograph in the file; the page shows it at half that size
 SMALL_WINDOW = 0.4  # of the photograph's height: smaller windows are shown close up as well
 
 
 @dataclass(frozen=True)
+class Look:
+    """How images are shown: ``tile`` pixels high, as layer 1 sees them (``whitened``), or not."""
+
+    tile: int = TILE_PIXELS
+    whitened: bool = False
+    photos: bool = True
+
+
+@dataclass(frozen=True)
 class Photo:
     """One of a unit's strongest images, as data URIs, with whom to credit as plain text.
 
-    ``close_up`` shows the unit's window alone, where that is small.
+    ``uri`` is empty where images are not to be shown; ``close_up`` shows the unit's window alone,
+    where that is small.
     """
 
     uri: str
@@ -75,36 +88,55 @@ class Credit:
 def layer_gallery(
     run: Run, commit: Commit, store: BlockStore, layer: int, dataset: xr.Dataset
 ) -> Gallery:
-    """What is shown of a layer (counted from 1)."""
+    """What is shown of a layer (counted from 1): its most telling units."""
     scores = selectivity(dataset).values
     living = scores[np.isfinite(scores)]
+    top = layer == len(run.geometry.layers)
+    units = telling_units(dataset, UNITS_AT_THE_TOP if top else UNITS_SHOWN)
     return Gallery(
         layer=layer,
-        cards=unit_cards(run, commit, store, layer, dataset),
+        cards=unit_cards(run, commit, store, layer, dataset, units),
         selectivity=float(np.median(living)) if living.size else None,
         chance=chance_selectivity(int(dataset.attrs["images"]), dataset.sizes["rank"]),
     )
 
 
 def unit_cards(
-    run: Run, commit: Commit, store: BlockStore, layer: int, dataset: xr.Dataset
+    run: Run,
+    commit: Commit,
+    store: BlockStore,
+    layer: int,
+    dataset: xr.Dataset,
+    units: Sequence[Unit],
+    look: Look | None = None,
 ) -> list[UnitCard]:
-    """Cards of a layer's most telling units (counted from 1)."""
-    geometry = run.geometry.layers[layer - 1]
-    top = layer == len(run.geometry.layers)
-    units = telling_units(dataset, UNITS_AT_THE_TOP if top else UNITS_SHOWN)
+    """Cards of some units (grid_y, grid_x, unit) of a layer (counted from 1)."""
     if not units:
         return []
+    geometry, look = run.geometry.layers[layer - 1], look or Look()
     rows = np.unique([dataset["image"].values[index] for index in units]).tolist()
-    photos = dict(zip(rows, store.read(rows), strict=True))
+    shown = dict.fromkeys(rows)
+    if look.photos:
+        pixels = store.read(rows)
+        shown = dict(
+            zip(rows, whitened_photos(run, pixels) if look.whitened else pixels, strict=True)
+        )
     labels = dict(zip(rows, photo_labels(store, rows), strict=True))
+    has_filters = layer == 1 and not geometry.dense
+    filters = _filter_uris(run, commit, units) if has_filters else {}
     cards = []
     for index in units:
         window = None if geometry.dense else unit_window(run.geometry, layer - 1, index[:2])
-        shown = _photos(dataset, index, photos, labels, window)
-        picture = _filter_uri(run, commit, index) if layer == 1 and not geometry.dense else None
-        cards.append(UnitCard(index[:2], index[2], picture, shown))
+        photos = _photos(dataset, index, shown, labels, window, look.tile)
+        cards.append(UnitCard(index[:2], index[2], filters.get(index), photos))
     return cards
+
+
+def whitened_photos(run: Run, images: Any) -> Any:
+    """Photographs (image, y, x, channel) as layer 1 sees them, uint8; mid grey is 0."""
+    scale = contrast_scale(run.config)
+    front = WholeNetwork(scale.floor, scale.full, run.whitening(), ())
+    return filter_pictures(whitened(front, contrast_of(front, images)))
 
 
 def shown_rows(cards: Sequence[UnitCard]) -> list[int]:
@@ -134,26 +166,36 @@ def _texts(read: Callable[[Sequence[int]], list[str]], rows: Sequence[int]) -> l
 
 def _photos(
     dataset: xr.Dataset,
-    index: tuple[int, int, int],
-    photos: dict[int, Any],
+    index: Unit,
+    shown: dict[int, Any],
     labels: dict[int, str],
     window: Rectangle | None,
+    side: int,
 ) -> list[Photo]:
     rows, values = dataset["image"].values[index], dataset["value"].values[index]
-    shown = []
+    photos = []
     for row, value in zip(rows.tolist(), values.tolist(), strict=True):
-        tile = data_uri(photo_tile(photos[row], TILE_PIXELS, window), photo=True)
-        shown.append(Photo(tile, _close_up(photos[row], window), row, value, labels[row]))
-    return shown
+        image, tile, close = shown[row], "", None
+        if image is not None:
+            tile = data_uri(photo_tile(image, side, window), photo=True)
+            close = _close_up(image, window, side)
+        photos.append(Photo(tile, close, row, value, labels[row]))
+    return photos
 
 
-def _close_up(photo: Any, window: Rectangle | None) -> str | None:
+def _close_up(photo: Any, window: Rectangle | None, side: int) -> str | None:
     if window is None or max(window.height, window.width) > SMALL_WINDOW * photo.shape[0]:
         return None
-    return data_uri(close_up(photo, TILE_PIXELS // 2, window), photo=True)
+    return data_uri(close_up(photo, side // 2, window), photo=True)
 
 
-def _filter_uri(run: Run, commit: Commit, index: tuple[int, int, int]) -> str:
-    filters = trained_filters(run, commit, index[:2])[index[2]][None]
-    zoom = max(1, TILE_PIXELS // filters.shape[1] // 2)
-    return data_uri(mosaic(filter_pictures(filters), zoom=zoom))
+def _filter_uris(run: Run, commit: Commit, units: Sequence[Unit]) -> dict[Unit, str]:
+    """The filters of first-layer units, each position's read once."""
+    found = {}
+    for place in dict.fromkeys(unit[:2] for unit in units):
+        filters = trained_filters(run, commit, place)
+        zoom = max(1, TILE_PIXELS // filters.shape[1] // 2)
+        for unit in (unit for unit in units if unit[:2] == place):
+            one = filters[unit[2]][None]
+            found[unit] = data_uri(mosaic(filter_pictures(one), zoom=zoom))
+    return found

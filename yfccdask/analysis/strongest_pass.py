@@ -1,14 +1,13 @@
 """The images that excite every unit most, in one pass over a store; kept with the run.
 
-``RUN/analysis/strongest/`` holds a Zarr group per layer and ``manifest.json``, which names the
-commit and the store that they are of. It is whole or absent, and used again where both match.
+``RUN/analysis/strongest/`` holds a Zarr group per layer beside its manifest. It is used again where
+commit and store are the same. A pass that was killed goes on where it last saved its lists.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import shutil
+import asyncio
+import time
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,27 +17,29 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 from distributed import Client, futures_of, wait
-from scipy.stats import norm
 
+from yfccdask.analysis.network_pass import Network, open_network
+from yfccdask.analysis.results import Result, new_result, read_result
+from yfccdask.analysis.strongest_progress import Progress, load_progress, save_progress, whole_layer
+from yfccdask.analysis.unit_statistics import UNITS, alive_units
 from yfccdask.data.blocks import BlockStore, open_store
-from yfccdask.data.commits import Commit, layer_path
-from yfccdask.data.durable import publish, write_text
+from yfccdask.data.commits import Commit
 from yfccdask.data.runs import Run, open_run
 from yfccdask.errors import RunError, StoreError
-from yfccdask.geometry import Layout
-from yfccdask.graph import Forward
-from yfccdask.graph.commit_graph import loaded_chunks
-from yfccdask.graph.strongest_graph import block_outputs, block_summaries, merged_summaries
+from yfccdask.graph.strongest_graph import (
+    block_outputs,
+    block_summaries,
+    cut_summary,
+    merged_summaries,
+)
 from yfccdask.numerics.strongest import COUNT, Summary, mean_and_deviation
 from yfccdask.training.clusters import ClusterRequest, connect, gather_chunks, same_cluster
-from yfccdask.training.inputs import Inputs, check_store, constant_array, session_token
-from yfccdask.training.layouts import layouts_of
+from yfccdask.training.inputs import check_images
 from yfccdask.training.start import run_blocking
 
-FORMAT, VERSION = "yfccdask-strongest", 1
+COMMAND = "strongest"
 SAMPLE_IMAGES = 100_000  # images that a pass looks at where no blocks are named
-ALIVE_SHARE = 0.01  # of the median unit's deviation
-UNITS = ("grid_y", "grid_x", "unit")
+SAVE_SECONDS = 60.0  # between two writings of what a pass has found so far
 Request = dict[str, Any]
 
 
@@ -49,10 +50,11 @@ def strongest_images(
     k: int = 5,
     layers: Sequence[int] | None = None,
     blocks: Sequence[int] | None = None,
+    commit: Commit | None = None,
     client: Client | None = None,
     cluster: ClusterRequest | None = None,
 ) -> dict[int, xr.Dataset]:
-    """The k images that excite every unit of a run's latest commit most.
+    """The k images that excite every unit of a run most.
 
     Parameters
     ----------
@@ -66,6 +68,8 @@ def strongest_images(
     blocks : sequence of int, optional
         Blocks to look at; where not given, the first ones up to 100,000 images (a store's images
         are shuffled, so these are a fair sample).
+    commit : Commit, optional
+        The run's latest where not given.
     client : distributed.Client, optional
     cluster : ClusterRequest, optional
         Where to compute, as in `yfccdask.training.start.train`.
@@ -89,82 +93,39 @@ def strongest_images(
     ----------
     Ni et al. 2015, figure 5.
     """
-    run = open_run(run)
-    store = open_store(store)
-    request = _request(run, store, k, layers, blocks)
-    if _serves(_stored_request(run), request):
-        return _load(run, request)
-    check_store(run.config, store)
+    run, store = open_run(run), open_store(store)
+    commit = commit or run.commit()
+    request = _request(commit, store, k, layers, blocks)
+    former = read_result(run, COMMAND, commit, store)
+    if former is not None and _serves(former.parameters, request):
+        return _load(former, request)
+    check_images(run.config, store)
     if client is not None:
         cluster = same_cluster(client)
-    datasets = run_blocking(_session(run, store, request, cluster or ClusterRequest()))
-    _save(run, request, datasets)
+    with new_result(run, COMMAND, commit, store, request) as draft:
+        what = (run, commit, store, request, draft.work)
+        datasets = run_blocking(_session(*what, cluster or ClusterRequest()))
+        for number, dataset in datasets.items():
+            path = draft.folder / _layer_name(number)
+            dataset.to_zarr(path, mode="w", zarr_format=3, consolidated=False)
     return datasets
 
 
-def stored_strongest_images(run: Run) -> dict[int, xr.Dataset]:
-    """What a former pass over the run's latest commit has found; empty where there was none."""
-    stored = _stored_request(run)
-    if stored.get("commit_sha256") != _commit_digest(run.commit()):
-        return {}
-    return _load(run, stored)
-
-
-def alive_units(deviation: xr.DataArray) -> xr.DataArray:
-    """Which units of a layer respond to what they see.
-
-    A unit is alive if its responses over the pass are not all the same, and their deviation is
-    more than 1 % of the median unit's deviation in that layer.
-    """
-    return (deviation > ALIVE_SHARE * float(deviation.median())) & (deviation > 0)
-
-
-def selectivity(dataset: xr.Dataset) -> xr.DataArray:
-    """How far every unit's strongest responses stand out, (grid_y, grid_x, unit).
-
-    The mean of its strongest values less its mean response, in its own deviations; minus infinity
-    for a unit that is not alive.
-    """
-    spread = dataset["deviation"].where(dataset["alive"], np.inf)
-    score = (dataset["value"].mean("rank") - dataset["mean"]) / spread
-    return score.where(dataset["alive"], -np.inf).transpose(*UNITS)
-
-
-def chance_selectivity(images: int, k: int) -> float:
-    """The selectivity of a unit whose responses follow a bell curve (Blom's approximation)."""
-    ranks = np.arange(1, min(k, images) + 1)
-    return float(norm.isf((ranks - 0.375) / (images + 0.25)).mean())
-
-
-def telling_units(dataset: xr.Dataset, count: int) -> list[tuple[int, int, int]]:
-    """Units to show, (grid_y, grid_x, unit): from the more selective half, spread over positions.
-
-    As many positions as are wanted are taken evenly over the grid, and of each the living units at
-    even steps through the more selective half: one unit is the one at the upper quartile. The very
-    first are left out, since those are caught on a single photograph more often than not.
-    """
-    score = selectivity(dataset).values
-    (height, width), units = score.shape[:2], score.shape[2]
-    cells = np.unique(np.linspace(0, height * width - 1, count).round().astype(int))
-    each = min(units, -(-count // len(cells)))
-    chosen = []
-    for cell in cells:
-        ranked = np.argsort(-score[divmod(cell, width)], kind="stable")
-        living = int(np.isfinite(score[divmod(cell, width)]).sum())
-        steps = (np.arange(each) + 0.5) * living / (2 * each)
-        ranks = np.arange(living) if living <= each else np.unique(steps.astype(int))
-        chosen += [(*divmod(int(cell), width), int(unit)) for unit in ranked[ranks]]
-    return sorted(chosen[:count])
+def stored_strongest_images(
+    run: Run, commit: Commit | None = None, store: BlockStore | None = None
+) -> dict[int, xr.Dataset]:
+    """What a former pass over the run's latest (or another) commit found; empty where none did."""
+    former = read_result(run, COMMAND, commit or run.commit(), store)
+    return {} if former is None else _load(former, former.parameters)
 
 
 def _request(
-    run: Run,
+    commit: Commit,
     store: BlockStore,
     k: int,
     layers: Sequence[int] | None,
     blocks: Sequence[int] | None,
 ) -> Request:
-    commit = run.commit()
     numbers = sorted(set(range(1, commit.layers + 1) if layers is None else layers))
     if k < 1:
         raise RunError(f"expected k of at least 1 image per unit, found {k}")
@@ -176,15 +137,7 @@ def _request(
     images = sum(store.block_images(b) for b in wanted)
     if not images:
         raise StoreError(f"{store.path}: expected at least one block to look at, found {blocks}")
-    return {
-        "commit": commit.number,
-        "commit_sha256": _commit_digest(commit),
-        "store": store.digest,
-        "k": k,
-        "layers": numbers,
-        "blocks": wanted,
-        "images": images,
-    }
+    return {"k": k, "layers": numbers, "blocks": wanted, "images": images}
 
 
 def _first_blocks(store: BlockStore) -> list[int]:
@@ -192,65 +145,70 @@ def _first_blocks(store: BlockStore) -> list[int]:
     return list(range(max(1, int(np.searchsorted(edges, SAMPLE_IMAGES, side="right")))))
 
 
-def _commit_digest(commit: Commit) -> str:
-    return hashlib.sha256((commit.path / "manifest.json").read_bytes()).hexdigest()
-
-
 async def _session(
-    run: Run, store: BlockStore, request: Request, cluster: ClusterRequest
+    run: Run,
+    commit: Commit,
+    store: BlockStore,
+    request: Request,
+    work: Path,
+    cluster: ClusterRequest,
 ) -> dict[int, xr.Dataset]:
     async with connect(cluster) as client:
         info = await client.scheduler.identity()
-        layouts = layouts_of(run, max(1, len(info["workers"])))
-        inputs, layers = _trained_network(client, run, store, layouts[: request["layers"][-1]])
-        summaries = await _one_pass(client, inputs, layers, request)
-        return {
-            number: _dataset(layouts[number - 1], await _gathered(client, summary), request)
-            for number, summary in summaries.items()
-        }
+        how: dict[str, Any] = {"commit": commit, "client": client, "workers": len(info["workers"])}
+        network = open_network(run, store, layers=request["layers"][-1], **how)
+        progress = await _one_pass(client, network, request, work)
+    return {
+        number: _dataset(summary, request, commit.number)
+        for number, summary in progress.summaries.items()
+    }
 
 
-def _trained_network(
-    client: Client, run: Run, store: BlockStore, layouts: list[Layout]
-) -> tuple[Inputs, list[Forward]]:
-    """The run's preprocessing and its trained layers, on the cluster."""
-    commit, token, white = run.commit(), session_token(), run.whitening()
-    if white is not None:
-        white = client.persist(constant_array(f"whitening-{token}", white))
-    inputs = Inputs(run.config, store, white, token)
-    layers = []
-    for number, layout in enumerate(layouts):
-        name = f"learned-layer{number + 1}-{token}"
-        group = layer_path(commit.path.resolve(), number)
-        states = loaded_chunks(name, group, layout, run.config.dtype)
-        scale = float(commit.state["scales"][number])
-        layers.append(inputs.forward(number, client.persist(states), scale))
-    return inputs, layers
-
-
-async def _one_pass(
-    client: Client, inputs: Inputs, layers: list[Forward], request: Request
-) -> dict[int, da.Array]:
+async def _one_pass(client: Client, network: Network, request: Request, work: Path) -> Progress:
     """Every wanted layer's summary over all blocks, merged block after block."""
-    total: dict[int, da.Array] = {}
+    start, blocks = load_progress(work), request["blocks"]
+    total = _cut_again(network, start)
     under_way: deque[list[da.Array]] = deque()
-    for block in request["blocks"]:
-        new = _block_summaries(inputs, layers, request, block)
-        for number, summary in new.items():
-            parts = [total[number], summary] if total else [summary]
-            name = f"strongest-to-block{block}-layer{number}-{inputs.token}"
-            new[number] = merged_summaries(name, parts, request["k"])
-        persisted = client.persist(list(new.values()), optimize_graph=False)
-        total = dict(zip(new, persisted, strict=True))
+    saved = time.monotonic()
+    for done, block in enumerate(blocks[start.done :], start.done + 1):
+        total = _merged_with(network, total, request, block)
+        persisted = client.persist(list(total.values()), optimize_graph=False)
+        total = dict(zip(total, persisted, strict=True))
         under_way.append(persisted)
-        if len(under_way) >= inputs.config.engine.blocks_in_flight:
+        if len(under_way) >= network.run.config.engine.blocks_in_flight:
             await _finished(client, under_way.popleft())
-    return total
+        if time.monotonic() - saved > SAVE_SECONDS:
+            await asyncio.to_thread(save_progress, work, await _so_far(client, total, done))
+            saved = time.monotonic()
+    return await _so_far(client, total, len(blocks)) if start.done < len(blocks) else start
 
 
-def _block_summaries(
-    inputs: Inputs, layers: list[Forward], request: Request, block: int
+def _cut_again(network: Network, progress: Progress) -> dict[int, da.Array]:
+    """What a former session found, cut as this one's layers are."""
+    return {
+        number: cut_summary(
+            f"strongest-so-far-layer{number}-{network.inputs.token}",
+            summary,
+            network.layers[number - 1].states.layout,
+        )
+        for number, summary in progress.summaries.items()
+    }
+
+
+def _merged_with(
+    network: Network, total: dict[int, da.Array], request: Request, block: int
 ) -> dict[int, da.Array]:
+    """All layers' summaries with those of one more block."""
+    new = _block_summaries(network, request, block)
+    for number, summary in new.items():
+        parts = [total[number], summary] if total else [summary]
+        name = f"strongest-to-block{block}-layer{number}-{network.inputs.token}"
+        new[number] = merged_summaries(name, parts, request["k"])
+    return new
+
+
+def _block_summaries(network: Network, request: Request, block: int) -> dict[int, da.Array]:
+    inputs, layers = network.inputs, network.layers
     name, rows = f"strongest-block{block}-{inputs.token}", inputs.config.batching.mini_batch
     outputs = block_outputs(name, inputs.preprocessed(block), layers, rows)
     first = block * inputs.store.block_size
@@ -276,22 +234,20 @@ async def _finished(client: Client, parts: list[da.Array]) -> None:
             await future
 
 
-async def _gathered(client: Client, summaries: da.Array) -> list[list[Summary]]:
-    rows, columns = summaries.numblocks
-    parts = await gather_chunks(client, summaries)
-    return [parts[row * columns : (row + 1) * columns] for row in range(rows)]
+async def _so_far(client: Client, total: dict[int, da.Array], done: int) -> Progress:
+    """The summaries of the first ``done`` blocks, brought here, each layer as a whole."""
+    found = {}
+    for number, summaries in total.items():
+        parts, (rows, columns) = await gather_chunks(client, summaries), summaries.numblocks
+        found[number] = whole_layer(
+            [parts[row * columns : (row + 1) * columns] for row in range(rows)]
+        )
+    return Progress(done, found)
 
 
-def _dataset(layout: Layout, parts: list[list[Summary]], request: Request) -> xr.Dataset:
-    """All chunks' summaries as one dataset over (grid_y, grid_x, unit, rank)."""
-
-    def whole(pick: Any) -> np.ndarray:
-        lines = [np.concatenate([pick(part) for part in line], axis=1) for line in parts]
-        return np.concatenate(lines)
-
-    value = whole(lambda part: part.strongest.values)
-    image = whole(lambda part: part.strongest.images)
-    moments = whole(lambda part: part.moments)
+def _dataset(summary: Summary, request: Request, commit: int) -> xr.Dataset:
+    """A layer's summary as a dataset over (grid_y, grid_x, unit, rank)."""
+    (value, image), moments = summary.strongest, summary.moments
     mean, deviation = mean_and_deviation(moments, value[..., 0])
     dataset = xr.Dataset(
         {
@@ -300,52 +256,24 @@ def _dataset(layout: Layout, parts: list[list[Summary]], request: Request) -> xr
             "mean": (UNITS, mean),
             "deviation": (UNITS, deviation),
         },
-        attrs={"images": int(moments[..., COUNT].max()), "commit": request["commit"]},
+        attrs={"images": int(moments[..., COUNT].max()), "commit": commit},
     )
-    assert value.shape[:3] == (*layout.layer.grid, layout.layer.units)
     return dataset.assign(alive=alive_units(dataset["deviation"]))
 
 
-def _folder(run: Run) -> Path:
-    return run.analysis / "strongest"
-
-
-def _stored_request(run: Run) -> Request:
-    """What a former pass was asked for; empty where there is none that can be read."""
-    try:
-        stored = json.loads((_folder(run) / "manifest.json").read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
-        return {}
-    return stored if (stored.get("format"), stored.get("version")) == (FORMAT, VERSION) else {}
+def _layer_name(number: int) -> str:
+    return f"layer-{number}.zarr"
 
 
 def _serves(stored: Request, wanted: Request) -> bool:
     """Whether a former pass holds all that is wanted: longer lists and more layers are fine."""
-    if not stored:
-        return False
-    same = all(stored[key] == wanted[key] for key in ("commit_sha256", "store", "blocks"))
-    return same and stored["k"] >= wanted["k"] and set(wanted["layers"]) <= set(stored["layers"])
+    longer = stored["k"] >= wanted["k"] and set(wanted["layers"]) <= set(stored["layers"])
+    return longer and bool(stored["blocks"] == wanted["blocks"])
 
 
-def _load(run: Run, request: Request) -> dict[int, xr.Dataset]:
+def _load(result: Result, request: Request) -> dict[int, xr.Dataset]:
     found = {}
-    for number in request.get("layers", ()):
-        path = _folder(run) / f"layer-{number}.zarr"
-        with xr.open_zarr(path, consolidated=False) as dataset:
+    for number in request["layers"]:
+        with xr.open_zarr(result.path / _layer_name(number), consolidated=False) as dataset:
             found[number] = dataset.isel(rank=slice(request["k"])).load()
     return found
-
-
-def _save(run: Run, request: Request, datasets: dict[int, xr.Dataset]) -> None:
-    """Put a pass in the place of the former one; a kill between the two leaves none."""
-    final = _folder(run)
-    partial = final.with_name(f".{final.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    for number, dataset in datasets.items():
-        dataset.to_zarr(partial / f"layer-{number}.zarr", zarr_format=3, consolidated=False)
-    manifest = {"format": FORMAT, "version": VERSION, **request}
-    write_text(partial / "manifest.json", json.dumps(manifest, indent=1) + "\n")
-    (final / "manifest.json").unlink(missing_ok=True)  # from here on the former pass is none
-    shutil.rmtree(final, ignore_errors=True)
-    publish(partial, final)

@@ -11,7 +11,6 @@ A store is written as `STORE.partial`, flushed to the disk and renamed: it is wh
 
 from __future__ import annotations
 
-import html
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,6 +35,7 @@ from yfccdask.data.block_layout import (
     store_digest,
 )
 from yfccdask.data.block_reading import read_moments, read_tile, read_values
+from yfccdask.data.plain_texts import facts_html
 from yfccdask.data.status_tables import read_status
 from yfccdask.errors import StoreError
 
@@ -170,11 +170,7 @@ class BlockStore:
         return f"<BlockStore {', '.join(f'{k}: {v}' for k, v in self._facts().items())}>"
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><th style='text-align:left'>{name}</th><td>{html.escape(text)}</td></tr>"
-            for name, text in self._facts().items()
-        )
-        return f"<table><caption>yfccdask block store</caption>{rows}</table>"
+        return facts_html("yfccdask block store", self._facts().items())
 
 
 def open_store(path: BlockStore | str | os.PathLike[str]) -> BlockStore:

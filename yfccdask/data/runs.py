@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import html
 import shutil
+import time
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,7 @@ from yfccdask.config import Config, config_to_yaml, network_geometry, parse_conf
 from yfccdask.data.commits import Commit, latest_commit
 from yfccdask.data.durable import publish, writing
 from yfccdask.data.events import Event, append_event, read_events, without_replayed
+from yfccdask.data.plain_texts import facts_html
 from yfccdask.errors import RunError
 from yfccdask.geometry import NetworkGeometry
 
@@ -107,18 +108,35 @@ class Run:
             attrs={"layer": layer, "units": "mean over images and positions"},
         )
 
-    def _repr_html_(self) -> str:
-        commit = latest_commit(self.path)
-        rows = {
+    def _facts(self) -> dict[str, str]:
+        kinds = ", ".join("dense" if each.dense else "local" for each in self.geometry.layers)
+        store = self.provenance.get("store", {})
+        return {
             "run": str(self.path),
+            "layers": f"{len(self.geometry.layers)}: {kinds}",
             "weights": f"{self.geometry.weights:,}",
-            "layers": str(len(self.geometry.layers)),
-            "commit": "none yet" if commit is None else f"{commit.number}",
+            "store": str(store.get("path", "unknown")),
+            "commit": _commit_text(self.path),
         }
-        cells = "".join(
-            f"<tr><th>{name}</th><td>{html.escape(value)}</td></tr>" for name, value in rows.items()
-        )
-        return f"<table>{cells}</table>"
+
+    def __repr__(self) -> str:
+        return f"<Run {self.path}>"
+
+    def _repr_html_(self) -> str:
+        return facts_html("yfccdask run", self._facts().items())
+
+
+def _commit_text(run: Path) -> str:
+    """A run's newest commit in a few words, whatever is wrong with it."""
+    try:
+        commit = latest_commit(run)
+    except RunError as error:
+        return str(error)
+    if commit is None:
+        return "none yet"
+    written = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(commit.written))
+    layers = f"{commit.layers} of the layers" if not commit.finished else "finished"
+    return f"{commit.number}, after tick {commit.state['tick'] - 1}: {layers}, written {written}"
 
 
 def create_run(path: str | Path, config: Config, provenance: dict[str, Any]) -> Run:
