@@ -250,3 +250,25 @@ def test_a_batch_job_waits_for_its_workers(cluster, tmp_path, monkeypatch):
         asyncio.run(workers_seen(scheduler_file=str(tmp_path / "none.json"), await_workers=1))
     with pytest.raises(ClusterError, match="name it"):
         ClusterRequest(await_workers=1)
+
+
+class LateCluster:
+    """A cluster that does not end in time."""
+
+    async def __aenter__(self):
+        return self
+
+    async def close(self):
+        raise TimeoutError
+
+
+def test_a_cluster_that_ends_late_is_no_failure_of_the_work():
+    async def work(outcome):
+        async with connections.closed_patiently(LateCluster()):
+            if isinstance(outcome, Exception):
+                raise outcome
+            return outcome
+
+    assert asyncio.run(work("done")) == "done"
+    with pytest.raises(TimeoutError, match="of the work itself"):
+        asyncio.run(work(TimeoutError("of the work itself")))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import dask
 from distributed import Client
+from distributed.deploy import Cluster
 
 from yfccdask.errors import ClusterError
 from yfccdask.training.clusters.embedded import TerminatedByOwner, embedded_cluster, hush_worker
@@ -41,7 +42,7 @@ async def connect(request: ClusterRequest, workers: bool = True) -> AsyncIterato
         return
     with dask.config.set(TRAINING_SETTINGS):
         async with (
-            embedded_cluster(request) as cluster,
+            closed_patiently(embedded_cluster(request)) as cluster,
             Client(cluster, asynchronous=True, set_as_default=False) as client,
         ):
             if request.processes:
@@ -52,6 +53,19 @@ async def connect(request: ClusterRequest, workers: bool = True) -> AsyncIterato
                 if request.processes:
                     with suppress(OSError, TimeoutError):
                         await asyncio.wait_for(client.run(hush_worker), timeout=5)
+
+
+@asynccontextmanager
+async def closed_patiently(cluster: Cluster) -> AsyncIterator[Cluster]:
+    """A cluster that may take longer to end than Dask waits (a busy machine): its work is done."""
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(_close, cluster)
+        yield await cluster.__aenter__()
+
+
+async def _close(cluster: Cluster) -> None:
+    with suppress(TimeoutError):
+        await cluster.close()
 
 
 def same_cluster(client: Client) -> ClusterRequest:
