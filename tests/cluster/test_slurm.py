@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import dask
@@ -34,8 +35,9 @@ WAIT = 240  # seconds, on a machine that does other things as well
 
 @pytest.fixture(scope="module")
 def slurm():
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # where an active environment is
     with running_slurm() as (environment, folder):
-        yield environment | {"YFCCDASK_INTERFACE": "lo"}, folder
+        yield environment | {"YFCCDASK_INTERFACE": "lo", "PATH": path}, folder
 
 
 class Job:

@@ -59,6 +59,7 @@ def opened(
     """
     names = [str(part.absolute()) for part in parts_of(parquet)]
     with tempfile.TemporaryDirectory(prefix="yfccdask-") as spill, duckdb.connect() as connection:
+        connection.execute("SET enable_progress_bar = false")  # it writes to standard output
         connection.execute("SET memory_limit = ?", [memory])
         connection.execute("SET temp_directory = ?", [spill])
         connection.execute("SET TimeZone = 'UTC'")
