@@ -33,7 +33,7 @@ PATTERN = 50_000  # different rows; more are these with other numbers
 PLAIN_ROWS = 30_000
 REPEATS = 3
 CHILD = """
-import json, resource, sys, time
+import json, sys, time
 import dask
 from yfccdask.analysis.metadata.figures import metadata_figures
 from yfccdask.data.metadata.conversion import convert_metadata
@@ -48,7 +48,8 @@ with dask.config.set(scheduler="sync"):
     begun = time.perf_counter()
     rows = call()
     seconds = time.perf_counter() - begun
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+# Not getrusage, which counts what the parent had when it started this process.
+peak = 1024 * next(int(line.split()[1]) for line in open("/proc/self/status") if "VmHWM" in line)
 print(json.dumps({"rows": rows, "seconds": seconds, "peak_GB": round(peak / 1e9, 3)}))
 """
 

@@ -29,6 +29,7 @@ HERE = Path(__file__).parent
 GUARD = 64  # elements before and after every array
 FINE_BLOCK = (2**31 - 1, 65_535, 65_535)
 ONE_AT_A_TIME = threading.Lock()  # the emulator's fibres are the process's
+COUNTING = threading.Lock()
 HALF = """
 static float widened(Half value) {
     _Float16 half;
@@ -59,7 +60,8 @@ class DeviceArray(NDArrayOperatorsMixin):
         return self._values.copy()
 
     def _look(self, kind: type) -> Any:
-        DeviceArray.looks += 1
+        with COUNTING:
+            DeviceArray.looks += 1
         return kind(self._values)
 
     def __float__(self) -> float:

@@ -1,8 +1,11 @@
 """What the plan says of a GPU's memory, against what visits take of it."""
 
+import asyncio
+
 import numpy as np
 import pytest
 
+from tests.conftest import THREADS
 from tests.device.emulated import GUARD
 from tests.training.made_up_speeds import made_up_calibration
 from yfccdask import plan
@@ -10,6 +13,8 @@ from yfccdask.config import load_config
 from yfccdask.numerics import local_visits
 from yfccdask.numerics.device import visits
 from yfccdask.numerics.states import Objective, Rates, Windows
+from yfccdask.training.clusters import connect
+from yfccdask.training.planning.sites import calibration_of, workers_of
 
 ON_GPU = "arithmetic.device=gpu"
 
@@ -50,3 +55,13 @@ def test_half_fields_take_half_and_the_disk_is_not_suggested():
     small = planned(50_000)
     assert small.refusals
     assert not any("disk" in each for each in small.suggestions)
+
+
+def test_what_the_process_holds_on_the_host_is_not_held_on_the_card(device):
+    async def asked(device_name):
+        config = load_config("tiny", [f"arithmetic.device={device_name}"])
+        async with connect(THREADS) as client:
+            return await calibration_of(client, config, list(await workers_of(client)))
+
+    assert asyncio.run(asked("gpu")).idle_bytes == 0
+    assert asyncio.run(asked("cpu")).idle_bytes > 0

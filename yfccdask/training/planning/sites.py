@@ -113,8 +113,13 @@ def existing_parent(path: Path) -> Path:
 
 
 async def calibration_of(client: Client, config: Config, addresses: list[str]) -> Calibration:
-    """The speed of the cluster's first worker, and the memory of its fullest idle one."""
+    """The speed of the cluster's first worker, and the memory of its fullest idle one.
+
+    On a GPU that is 0: the process is in the host's memory, the context in the driver's share.
+    """
     first = client.submit(measured_speeds, config, workers=[addresses[0]], pure=False)
     speeds: Calibration = await first
+    if config.arithmetic.device == "gpu":
+        return replace(speeds, idle_bytes=0)
     idle = await client.run(loaded_bytes, workers=addresses)
     return replace(speeds, idle_bytes=max(idle.values()))
