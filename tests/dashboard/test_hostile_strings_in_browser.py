@@ -85,7 +85,7 @@ def test_the_page_of_the_metadata(browser, tmp_path):
     for number, name in enumerate(HOSTILE):
         write_page(figures, tmp_path / f"{number}.html", name)
     for number in (0, 2, 24):
-        opened(browser, tmp_path / f"{number}.html")
+        assert HOSTILE[number] in opened(browser, tmp_path / f"{number}.html")
 
 
 def test_the_page_of_a_store_s_check(browser, tmp_path):
@@ -105,7 +105,8 @@ def test_the_report(browser, tmp_path):
         images, tmp_path / "store", block_size=12, ids=ids, credits=texts, licences=texts
     )
     run = train("tiny", store, tmp_path / "run <img src=x onerror=window.ran=1>", cluster=THREADS)
-    opened(browser, report(run, store=store, cluster=THREADS))
+    text = opened(browser, report(run, store=store, cluster=THREADS))
+    assert "run <img src=x onerror=window.ran=1>" in text
 
 
 def test_what_notebooks_show(browser, tmp_path, tiny_run, tiny_store):

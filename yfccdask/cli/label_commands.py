@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +18,13 @@ from yfccdask.analysis.stimulus_pages import sampled_blocks
 from yfccdask.analysis.unit_detectors import LEAST, detector_table, selectivity
 from yfccdask.analysis.unit_words import LEVEL, STRONGEST, tags
 from yfccdask.analysis.word_counts import KINDS, Counting
-from yfccdask.cli.encode_commands import checkpoint_option, layer_numbers
+from yfccdask.cli.encode_commands import checkpoint_option, layers_option
 from yfccdask.cli.options import as_json, cluster_options, print_table, report_errors, say
 from yfccdask.data.blocks import open_store
 from yfccdask.data.metadata.engine import MEMORY
 from yfccdask.training.clusters import ClusterRequest
 
-Command = Callable[..., Any]
 ROWS_SHOWN, ROWS_PRINTED = 25, 1000  # of a table on the terminal, and in JSON
-
-
-def _layers(default: str) -> Command:
-    text = f"Layers (default: {default})."
-    return click.option("--layers", callback=layer_numbers, metavar="N[,N]", help=text)
 
 
 sample_option = click.option(
@@ -60,7 +53,7 @@ seed_option = click.option(
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("store", type=click.Path(path_type=Path))
 @click.argument("metadata", type=click.Path(path_type=Path))
-@_layers("the top one")
+@layers_option("the top one")
 @sample_option
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the sample."
@@ -138,7 +131,7 @@ def tags_command(
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("store", type=click.Path(path_type=Path))
 @labels_option
-@_layers("the top one")
+@layers_option("the top one")
 @sample_option
 @seed_option
 @checkpoint_option
@@ -171,7 +164,7 @@ def selectivity_command(
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("store", type=click.Path(path_type=Path))
 @labels_option
-@_layers("all")
+@layers_option("all")
 @sample_option
 @seed_option
 @checkpoint_option
