@@ -5,8 +5,8 @@
    the share of time in which the workers compute: their processor seconds, and the seconds in
    which they execute tasks, of all workers' time.
 2. Commits: what they cost of two minutes of a run that wants one every five seconds and may spend
-   `checkpoints.most_share` on them. A commit where a layer ends, or the run is stopped, is not
-   weighed; nor is the first, whose cost nobody knows yet.
+   `checkpoints.most_share` on them. The commit of a stop is not weighed; nor is the first, whose
+   cost nobody knows yet.
 """
 
 from __future__ import annotations

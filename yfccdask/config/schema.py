@@ -213,15 +213,16 @@ class Checkpoints(Section):
     every_blocks: Positive | None = None
     """Ticks of the pipeline between commits; null leaves it to every_seconds."""
     every_seconds: PositiveReal | None = 600.0
-    """Seconds between commits; null leaves it to every_blocks. A commit follows in any case where a
+    """Seconds between commits; null leaves it to every_blocks. A commit is due as well where a
     layer has finished."""
     most_share: Annotated[float, Field(gt=0, le=1)] | None = 0.03
-    """Share of the time that commits may cost: one that is due waits until it is worth the last
-    one's cost; null never waits."""
+    """Share of the session's time that commits may cost: one that is due waits until it can be paid
+    for, at the last one's cost; null never waits."""
     keep: Positive = 2
     """Commits that are kept, beside the pinned ones; older ones go once a newer one is whole."""
     pin_layers: bool = False
-    """Whether commits at which a layer has finished are pinned: kept until they are unpinned."""
+    """Whether a run commits wherever a layer has finished, at any price, and pins that commit: it
+    is kept until it is unpinned."""
     grace: NonNegative = 30.0
     """Seconds in which a run that is told to stop commits; what isn't done by then is trained
     again on resume."""

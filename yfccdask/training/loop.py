@@ -272,11 +272,8 @@ class Trainer:
     async def commit(self, settle: Settle) -> float:
         """Write a commit; returns the seconds that it took."""
         began, self.commits = time.monotonic(), self.commits + 1
-        progress, pin = (
-            self.machine.progress,
-            settle.layer_ended and self.config.checkpoints.pin_layers,
-        )
-        what = (self.commits, self.network, progress, settle.finished)
+        pin = settle.layer_ended and self.config.checkpoints.pin_layers
+        what = (self.commits, self.network, self.machine.progress, settle.finished)
         await write_commit(self.client, self.run, *what, self.token, pin)
         seconds = time.monotonic() - began
         facts = {"number": self.commits, "tick": settle.tick - 1, "pinned": pin}

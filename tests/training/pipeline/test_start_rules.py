@@ -41,13 +41,29 @@ def test_nothing_is_due_where_nothing_was_trained_since():
     assert not clock(every_seconds=60.0).due(7, 1e9)
 
 
-def test_a_commit_waits_until_it_is_worth_the_cost_of_the_last_one():
+def test_a_commit_waits_until_all_of_them_cost_no_more_than_their_share():
     watch = clock(every_blocks=1, most_share=0.25)
     assert watch.due(8, 100.0)  # nobody knows yet what one costs
     watch.committed(8, now=110.0, seconds=10.0)
-    assert not watch.due(9, 139.9)
-    assert watch.due(9, 140.0)  # 10 s of 40
+    assert not watch.due(9, 169.9)
+    assert watch.due(9, 170.0)  # with it, 20 s of 80
     assert clock(every_blocks=1).due(8, 100.0)
+
+
+def test_a_commit_that_was_asked_for_makes_the_next_ones_rarer():
+    watch = clock(every_blocks=1, most_share=0.25)
+    watch.committed(8, now=110.0, seconds=10.0)
+    watch.committed(9, now=125.0, seconds=10.0)  # a pause, say
+    assert not watch.due(10, 209.9)
+    assert watch.due(10, 210.0)  # 30 s of 120
+
+
+def test_the_end_of_a_layer_is_reason_enough_until_the_next_commit():
+    watch = clock()
+    watch.wanted = True
+    assert watch.due(8, 100.0)
+    watch.committed(8, now=101.0, seconds=1.0)
+    assert not watch.due(9, 1e9)
 
 
 def test_the_share_of_commits_is_of_the_whole_session():

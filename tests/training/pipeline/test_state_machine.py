@@ -83,6 +83,23 @@ def test_the_end_of_a_layer_settles_and_commits():
     assert numbers(loop.settled()) == [3, 4]
 
 
+def test_the_end_of_a_layer_commits_once_it_can_be_paid_for():
+    loop = begun(configured([1, 1, 1], checkpoints={"most_share": 0.03}), blocks=2)
+    assert loop.until(Settle) == [Settle(2, commit=True, finished=False, layer_ended=True)]
+    loop.settled()
+    assert loop.until(Settle) == [Settle(4, commit=False, finished=False, layer_ended=True)]
+    loop.settled()
+    assert loop.until(Settle) == [Settle(6, commit=True, finished=True, layer_ended=True)]
+
+
+def test_the_end_of_a_layer_that_is_to_be_pinned_commits_at_any_price():
+    costly = {"most_share": 0.03, "pin_layers": True}
+    loop = begun(configured([1, 1, 1], checkpoints=costly), blocks=2)
+    for tick in (2, 4):
+        assert loop.until(Settle) == [Settle(tick, commit=True, finished=False, layer_ended=True)]
+        loop.settled()
+
+
 def test_the_end_of_a_layer_that_others_outlive_settles_and_commits():
     config = configured(passes=[1, 2], start="after_blocks", after_blocks=1)
     found = begun(config, blocks=3).until(Settle)

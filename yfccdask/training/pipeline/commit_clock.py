@@ -21,6 +21,8 @@ class CommitClock:
         Seconds that the last commit took.
     spent : float
         Seconds that all commits of the session took.
+    wanted : bool
+        Whether a layer has finished since: reason enough for a commit, if it can be paid for.
     """
 
     settings: Checkpoints
@@ -29,6 +31,7 @@ class CommitClock:
     since: float = 0.0
     cost: float = 0.0
     spent: float = 0.0
+    wanted: bool = False
 
     def __post_init__(self) -> None:
         self.since = self.began
@@ -38,17 +41,21 @@ class CommitClock:
         blocks, seconds = self.settings.every_blocks, self.settings.every_seconds
         by_blocks = blocks is not None and tick - self.tick >= blocks
         by_time = seconds is not None and now - self.since >= seconds
-        return tick > self.tick and (by_blocks or by_time) and self.affordable(now)
+        return tick > self.tick and (by_blocks or by_time or self.wanted) and self.affordable(now)
 
     def affordable(self, now: float) -> bool:
-        """Whether another commit like the last one would cost no more than its share."""
-        share = self.settings.most_share
-        return share is None or self.cost <= share * (now - self.since + self.cost)
+        """Whether all commits, with another one like the last, would cost no more than their share.
+
+        The session's first commit always is: what it will cost isn't known.
+        """
+        share, elapsed = self.settings.most_share, now - self.began
+        return share is None or self.spent + self.cost <= share * (elapsed + self.cost)
 
     def committed(self, tick: int, now: float, seconds: float) -> None:
         """Take note of a commit that has just ended."""
         self.tick, self.since, self.cost = tick, now, seconds
         self.spent += seconds
+        self.wanted = False
 
     def leave_out(self, pause: float) -> None:
         """Seconds in which nothing was trained are no part of the session."""

@@ -209,6 +209,7 @@ class StateMachine:
         tick = Tick(number, visits, renewed, passing, dict(progress.copies), ahead)
         self.under_way.add(number)
         self.layer_ended = tick.finishes
+        self.clock.wanted |= tick.finishes
         due = self.clock.due(progress.tick, self.now)
         self.barrier = tick.finishes or due or progress.tick % SETTLE_EVERY == 0
         return tick
@@ -233,7 +234,8 @@ class StateMachine:
 
     def _settle(self) -> Settle:
         tick = self.progress.tick
-        asked = self.layer_ended or bool(self.wishes) or self.finished
+        pinned = self.layer_ended and self.config.checkpoints.pin_layers
+        asked = pinned or bool(self.wishes) or self.finished
         commit = tick > self.clock.tick and (asked or self.clock.due(tick, self.now))
         return Settle(tick, commit, self.finished, self.layer_ended)
 
