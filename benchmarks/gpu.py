@@ -32,7 +32,6 @@ from benchmarks.gpu_cases import (
     made_field,
     paper_layers,
 )
-from benchmarks.gpu_floors import local_stages, step_floor
 from benchmarks.recording import record
 from yfccdask.backend import to_host
 from yfccdask.backend.device import Library, library, library_for, product
@@ -42,6 +41,7 @@ from yfccdask.numerics.contrast import ContrastWindow, normalise_field
 from yfccdask.numerics.device.images import whitened_on_device
 from yfccdask.numerics.device.visits import rounded
 from yfccdask.numerics.states import State
+from yfccdask.training.planning.device_floors import local_stages, step_floor
 
 IMAGES, STEPS = 192, 5
 ROWS = {"layer 1": 8, "layer 2": 2}  # of positions

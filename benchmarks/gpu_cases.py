@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.gpu_floors import Shape, Stage, dense_stages, local_stages
 from yfccdask.backend.device import Library, Product
 from yfccdask.config import load_config, network_geometry
 from yfccdask.geometry import Field, LayerGeometry
 from yfccdask.numerics import dense_visits, local_visits
 from yfccdask.numerics.states import Objective, Rates, State, Windows
+from yfccdask.training.planning.device_floors import Shape, Stage, dense_stages, local_stages
 
 OBJECTIVE = Objective(sparsity=0.1, epsilon=1e-4, momentum=0.9)
 RATE = Rates(0.01, 0.01, 1e-6)

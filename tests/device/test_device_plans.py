@@ -5,15 +5,24 @@ import asyncio
 import numpy as np
 import pytest
 
+from benchmarks import gpu_floors
 from tests.conftest import THREADS
 from tests.device.emulated import GUARD
 from tests.training.made_up_speeds import made_up_calibration
 from yfccdask import plan
-from yfccdask.config import load_config
+from yfccdask.backend.device import library
+from yfccdask.config import load_config, network_geometry
 from yfccdask.numerics import local_visits
 from yfccdask.numerics.device import visits
 from yfccdask.numerics.states import Objective, Rates, Windows
 from yfccdask.training.clusters import connect
+from yfccdask.training.planning.calibration import calibrate, kernel_key, measured_speeds
+from yfccdask.training.planning.device_floors import (
+    ASSUMED,
+    dense_stages,
+    local_stages,
+    step_floor,
+)
 from yfccdask.training.planning.sites import calibration_of, workers_of
 
 ON_GPU = "arithmetic.device=gpu"
@@ -51,10 +60,35 @@ def planned(memory, *overrides):
 def test_half_fields_take_half_and_the_disk_is_not_suggested():
     full, half = (planned(10**9, f"arithmetic.fields={kind}") for kind in ("full", "half"))
     assert full.rows[1].fields > 1.5 * half.rows[1].fields > 0
-    assert any("not of a GPU" in warning for warning in full.warnings)
     small = planned(50_000)
     assert small.refusals
     assert not any("disk" in each for each in small.suggestions)
+
+
+def test_a_gpu_s_parts_are_measured_on_it(device):
+    config = load_config("tiny", [ON_GPU, "layers.2.leaf=8"])
+    found, expected = measured_speeds(config), made_up_calibration(config)
+    for name in ("visits", "forwards", "contrasts", "preprocessing"):
+        assert getattr(found, name).keys() == getattr(expected, name).keys()
+        assert all(seconds > 0 for seconds in getattr(found, name).values())
+    warnings = plan(config, workers=1, images=48, calibration=found).warnings
+    assert not any("arithmetic" in each for each in warnings)
+
+
+def test_without_a_gpu_the_seconds_are_what_an_assumed_card_can_t_beat(monkeypatch):
+    monkeypatch.delitem(library.LIBRARIES, "gpu", raising=False)
+    config = load_config("paper", [ON_GPU, "arithmetic.products=tf32"])
+    found = calibrate(config)
+    shapes = gpu_floors.paper_shapes().values()
+    for layer, shape in zip(network_geometry(config).layers, shapes, strict=True):
+        calls = layer.inputs / layer.leaf if layer.dense else layer.positions
+        stages = dense_stages if layer.dense else local_stages
+        least = step_floor(stages(shape, "tf32"), ASSUMED.bandwidth, ASSUMED.tf32)
+        assert found.visits[kernel_key(layer, config)] * calls == pytest.approx(least, rel=0.05)
+        assert found.forwards[kernel_key(layer, config)] * calls < least / 3
+    warning = plan(config, workers=1, calibration=found).warnings[0]
+    assert "4.3 TB/s" in warning
+    assert "400 in tf32" in warning
 
 
 def test_what_the_process_holds_on_the_host_is_not_held_on_the_card(device):

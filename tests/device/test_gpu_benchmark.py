@@ -5,9 +5,9 @@ import pytest
 
 from benchmarks import gpu
 from benchmarks.gpu_cases import HostClock, dense_case, local_case, paper_layers
-from benchmarks.gpu_floors import Shape, local_stages, step_floor
 from yfccdask.backend.device import library
 from yfccdask.geometry import Field, dense_layer, local_layer
+from yfccdask.training.planning.device_floors import Shape, local_stages, step_floor
 
 
 @pytest.mark.slow

@@ -2,43 +2,31 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import platform
-import socket
-import subprocess
-import sys
 import tempfile
-import threading
-import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
-import zarr
 
 from yfccdask.backend import blas_description
+from yfccdask.backend.device import Library, library_for
 from yfccdask.config import Config, network_geometry
 from yfccdask.data.blocks import Layout as StoreLayout
-from yfccdask.data.durable import sync_file, write_text
-from yfccdask.errors import ConfigError
-from yfccdask.geometry import Field, LayerGeometry
-from yfccdask.numerics import dense_visits, local_visits
-from yfccdask.numerics.contrast import ContrastWindow, normalise_field
-from yfccdask.numerics.fields import as_pieces
-from yfccdask.numerics.local_visits import Objective, Rates, State, Windows
-from yfccdask.numerics.whitening import filter_images, normalise_contrast
-from yfccdask.training.inputs import contrast_scale, contrast_window
+from yfccdask.data.durable import write_text
+from yfccdask.errors import ConfigError, DeviceError
+from yfccdask.geometry import LayerGeometry
+from yfccdask.numerics.contrast import ContrastWindow
+from yfccdask.training.inputs import contrast_window
+from yfccdask.training.planning import device_speeds, host_speeds
+from yfccdask.training.planning.device_floors import ASSUMED, Card
 
-MOST_FLOP = 16e9  # of one measured call; a larger position or leaf is measured with fewer units
-LEAST_SECONDS = 0.02  # of calls, after one to warm up, or two calls
-COPIED = 64 << 20  # bytes of the copies that measure rates
-SENT = 16 << 20
-OBJECTIVE, RATE = Objective(0.1, 1e-4, 0.9), Rates(1e-6, 1e-6, 1e-6)
+PairOf: TypeAlias = Callable[[LayerGeometry], tuple[float, float]]
+ContrastOf: TypeAlias = Callable[[LayerGeometry, ContrastWindow], float]
 
 
 @dataclass(frozen=True)
@@ -48,8 +36,8 @@ class Calibration:
     Attributes
     ----------
     visits, forwards : dict
-        Seconds on one core for one mini-batch of one position (a local layer) or of one leaf (a
-        dense one), by `kernel_key`.
+        Seconds on one core, or one GPU, for one mini-batch of one position (a local layer) or of
+        one leaf (a dense one), by `kernel_key`.
     contrasts : dict
         Seconds of LCN for one image, all of its field, by `contrast_key`.
     preprocessing : dict
@@ -59,7 +47,7 @@ class Calibration:
     idle_bytes : int
         Memory of a worker that has loaded everything and holds nothing.
     machine : dict
-        Where this was measured.
+        Where this was measured; ``card`` where a GPU's figures are arithmetic for an assumed one.
     """
 
     visits: dict[str, float]
@@ -97,7 +85,7 @@ def load_calibration(path: str | Path) -> Calibration:
 
 def kernel_key(layer: LayerGeometry, config: Config) -> str:
     """What the time of one position's mini-batch depends on."""
-    shape = f"K={layer.units} n={config.batching.mini_batch} {config.dtype}"
+    shape = f"K={layer.units} n={config.batching.mini_batch} {_kind(config)}"
     if layer.dense:
         return f"dense leaf={min(layer.leaf, layer.inputs)} {shape}"
     return f"local D={layer.inputs} {shape}"
@@ -105,21 +93,36 @@ def kernel_key(layer: LayerGeometry, config: Config) -> str:
 
 def contrast_key(layer: LayerGeometry, config: Config) -> str:
     """What the time of one image's LCN depends on."""
-    return f"{layer.output} window={layer.lcn_window} {layer.lcn_mode} {config.dtype}"
+    return f"{layer.output} window={layer.lcn_window} {layer.lcn_mode} {_kind(config)}"
 
 
 def tile_key(config: Config) -> str:
     """What the time of preprocessing one image's tile depends on."""
-    white = config.preprocessing.whitening
-    patch = 0 if white is None else white.patch
+    patch = patch_size(config)
     tile = f"{tile_size(config)} x {config.images.channels} {config.images.dtype}"
-    return f"tile={tile} patch={patch} {config.dtype}"
+    return f"tile={tile} patch={patch} {_kind(config)}"
+
+
+def _kind(config: Config) -> str:
+    """The type of weights, and how a GPU multiplies them."""
+    arithmetic = config.arithmetic
+    return config.dtype + (f" gpu {arithmetic.products}" if arithmetic.device == "gpu" else "")
+
+
+def patch_size(config: Config) -> int:
+    """Pixels per side of the whitening filter; 1 where there is none."""
+    white = config.preprocessing.whitening
+    return 1 if white is None else white.patch
 
 
 def tile_size(config: Config) -> int:
     """Pixels per side of the store's tiles."""
     images = config.images
     return StoreLayout(1, images.size, images.channels, images.dtype).tile
+
+
+def _tile(config: Config) -> tuple[int, int]:
+    return tile_size(config), patch_size(config)
 
 
 def check_calibration(calibration: Calibration, config: Config) -> Calibration:
@@ -146,199 +149,87 @@ def check_calibration(calibration: Calibration, config: Config) -> Calibration:
 
 
 def calibrate(config: Config) -> Calibration:
-    """Measure this machine for a configuration: `measured_speeds`, and a fresh process's memory."""
-    return replace(measured_speeds(config), idle_bytes=idle_bytes())
+    """Measure this machine for a configuration: `measured_speeds`, and a fresh process's memory.
+
+    For a GPU where this machine has none: arithmetic for `ASSUMED`, a card that nobody measured.
+    """
+    if config.arithmetic.device != "gpu":
+        return replace(measured_speeds(config), idle_bytes=host_speeds.idle_bytes())
+    try:
+        return measured_speeds(config)
+    except DeviceError:
+        return assumed_speeds(config)
 
 
 @cache
 def measured_speeds(config: Config) -> Calibration:
-    """Measure the parts of a configuration's blocks on one core of this machine.
+    """Measure the parts of a configuration's blocks on one core of this machine, or on its GPU.
 
     One position of every kind of local layer and one leaf of a dense one train on a mini-batch of
     noise; where that would be more than 4 Gflop, fewer units are taken and the time is scaled. LCN
     and preprocessing are timed on a few images. The processor's time counts, not the clock's, so
-    that a busy machine gives the same figures. Kept for as long as the process lives.
+    that a busy machine gives the same figures. On a GPU many positions are measured together, by
+    the clock. Kept for as long as the process lives.
+
+    Raises
+    ------
+    DeviceError
+        If the configuration's device is a GPU, and there is none.
     """
+    library = library_for(config.arithmetic.device)
+    if library.on_device:
+        return _speeds(config, *_on_device(library, config), {"machine": platform.platform()})
     rng = np.random.default_rng(0)
-    layers = network_geometry(config).layers
-    visits, forwards, contrasts = {}, {}, {}
-    for number, layer in enumerate(layers):
-        key, window = kernel_key(layer, config), contrast_window(config, number)[0]
-        if key not in visits:
-            visits[key], forwards[key] = kernel_seconds(layer, config, rng)
-        if window is not None:
-            contrasts[contrast_key(layer, config)] = contrast_seconds(layer, config, window, rng)
-    tile = preprocessing_seconds(config, rng)
-    _give_back()
-    return Calibration(
-        visits,
-        forwards,
-        contrasts,
-        {tile_key(config): tile},
-        copy_rate(),
-        network_rate(),
-        disk_rate(tempfile.gettempdir()),
-        0,
+    found = _speeds(
+        config,
+        lambda layer: host_speeds.kernel_seconds(layer, config, rng),
+        lambda layer, window: host_speeds.contrast_seconds(layer, config, window, rng),
+        lambda: host_speeds.preprocessing_seconds(config, *_tile(config), rng),
         {"machine": platform.platform(), "blas": blas_description()},
     )
+    host_speeds.give_back()
+    return found
 
 
-def _give_back() -> None:
-    """Return freed memory to the system, so that measuring leaves an idle process as it was."""
-    with suppress(OSError, AttributeError):  # where the C library is another one
-        ctypes.CDLL(None).malloc_trim(0)
-
-
-def seconds_of(work: Callable[[], Any]) -> float:
-    """The least time of the processor for a call, after one to warm up."""
-    work()
-    found: list[float] = []
-    while len(found) < 2 or sum(found) < LEAST_SECONDS:
-        start = time.thread_time()
-        work()
-        found.append(max(time.thread_time() - start, 1e-9))
-    return min(found)
-
-
-def kernel_seconds(
-    layer: LayerGeometry, config: Config, rng: np.random.Generator
-) -> tuple[float, float]:
-    """Seconds of one mini-batch of one position or leaf: its training, and its forward pass."""
-    inputs = min(layer.leaf, layer.inputs) if layer.dense else layer.inputs
-    images = config.batching.mini_batch
-    share = min(1.0, MOST_FLOP / (10 * inputs * layer.units * images))
-    units = max(1, round(layer.units * share))
-    weights = rng.normal(size=(1, 1, units, inputs)).astype(config.dtype)
-    state = local_visits.fresh_state(weights / np.sqrt(np.float32(inputs)), 1.0)
-    work = _dense_work if layer.dense else _local_work
-    train, forward = work(state, layer, rng.normal(size=(images, inputs)).astype(config.dtype))
-    whole = layer.units / units
-    return seconds_of(train) * whole, seconds_of(forward) * whole
-
-
-Work = Callable[[], Any]
-
-
-def _local_work(state: State, layer: LayerGeometry, x: np.ndarray) -> tuple[Work, Work]:
-    region = x.reshape(len(x), *layer.window, layer.input.maps)
-    windows, units = Windows(layer.window, layer.stride), state.weights.shape[2]
-    return (
-        lambda: local_visits.train_visit(state, region, 0.1, windows, OBJECTIVE, (RATE,)),
-        lambda: local_visits.forward_visit(state, region, 0.1, windows, (1, units), len(x)),
+def assumed_speeds(config: Config, card: Card = ASSUMED) -> Calibration:
+    """What no kernel can beat on a GPU of given bandwidth and rates."""
+    return _speeds(
+        config,
+        lambda layer: device_speeds.least_layer(card, layer, config),
+        lambda layer, window: device_speeds.least_contrast(card, layer),
+        lambda: device_speeds.least_tile(card, config, *_tile(config)),
+        {"card": card._asdict()},
     )
 
 
-def _dense_work(state: State, layer: LayerGeometry, x: np.ndarray) -> tuple[Work, Work]:
-    del layer
-    leaf, leaves = x.shape[1], dense_visits.Leaves(0, 1, 1, x.shape[1])
-    region = x[:, None, None, :]
-    inputs = dense_visits.Inputs(as_pieces(region), 0, 0.1)
+def _on_device(library: Library, config: Config) -> tuple[PairOf, ContrastOf, Callable[[], float]]:
+    """How a GPU's layers, LCN and tiles are measured."""
     return (
-        lambda: dense_visits.train_dense_visit(state, region, 0.1, leaf, OBJECTIVE, (RATE,)),
-        lambda: dense_visits.code_sums(state, inputs, slice(0, len(x)), leaves),
+        lambda layer: device_speeds.measured_layer(library, layer, config),
+        lambda layer, window: device_speeds.measured_contrast(library, layer, window),
+        lambda: device_speeds.measured_tile(library, config, *_tile(config)),
     )
 
 
-def contrast_seconds(
-    layer: LayerGeometry, config: Config, window: ContrastWindow, rng: np.random.Generator
-) -> float:
-    """Seconds of LCN for one image of a layer's output."""
-    out = layer.output
-    images = max(1, min(32, (8 << 20) // (out.size * 4)))
-    field = rng.normal(size=(images, out.height, out.width, out.maps)).astype(config.dtype)
-    return seconds_of(lambda: normalise_field(field, window, 1e-4)) / images
-
-
-def preprocessing_seconds(config: Config, rng: np.random.Generator) -> float:
-    """Seconds of contrast and whitening for one tile of one image, halo included."""
-    white = config.preprocessing.whitening
-    patch = 1 if white is None else white.patch
-    side, channels, images = tile_size(config) + patch - 1, config.images.channels, 16
-    pixels = rng.integers(0, 256, size=(images, side, side, channels), dtype=config.images.dtype)
-    moments = np.full(images, 128.0), np.full(images, 60.0)
-    contrast, filter_ = contrast_scale(config), rng.normal(size=(patch, patch, channels, channels))
-
-    def work() -> Any:
-        field = normalise_contrast(pixels, *moments, *contrast, np.dtype(config.dtype))
-        return field if white is None else filter_images(field, filter_)
-
-    return seconds_of(work) / images
-
-
-@cache
-def copy_rate() -> float:
-    """Bytes per second that one core copies within memory."""
-    source = np.ones(COPIED, np.uint8)
-    target = np.empty_like(source)
-    return COPIED / seconds_of(lambda: np.copyto(target, source))
-
-
-@cache
-def network_rate() -> float:
-    """Bytes per second between two sockets of this machine."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        sender = threading.Thread(target=_send, args=(server.getsockname(),))
-        sender.start()
-        connection, _ = server.accept()
-        with connection:
-            started, got = time.monotonic(), 0
-            while part := connection.recv(1 << 20):
-                got += len(part)
-            seconds = time.monotonic() - started
-        sender.join()
-    return got / max(seconds, 1e-9)
-
-
-def _send(address: tuple[str, int]) -> None:
-    with socket.create_connection(address) as connection:
-        connection.sendall(bytes(SENT))
-
-
-@cache
-def disk_rate(folder: str) -> float:
-    """Bytes per second that reach the disk under a folder, flushed."""
-    values = np.ones(COPIED // 4, np.uint8)
-    with tempfile.TemporaryDirectory(dir=folder) as temporary:
-        path = Path(temporary, "values")
-        started = time.monotonic()
-        path.write_bytes(values.data)
-        sync_file(path)
-        return len(values) / max(time.monotonic() - started, 1e-9)
-
-
-@cache
-def idle_bytes() -> int:
-    """Memory of a fresh process that has loaded what a worker loads; resident bytes."""
-    code = f"from {__name__} import loaded_bytes; print(loaded_bytes())"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return int(done.stdout)
-
-
-def loaded_bytes() -> int:
-    """Resident bytes of this process once every kernel is loaded: a worker's before it has data.
-
-    Where the system does not say, 0.
-    """
-    _load_kernels()
-    try:
-        status = Path("/proc/self/status").read_text()
-    except OSError:
-        return 0
-    line = next(line for line in status.splitlines() if line.startswith("VmRSS"))
-    return 1024 * int(line.split()[1])
-
-
-def _load_kernels() -> None:
-    """Call everything that is compiled when it is first used, on a few numbers."""
-    rng = np.random.default_rng(0)
-    values = rng.normal(size=(4, 4, 4, 1)).astype(np.float32)
-    state = local_visits.fresh_state(rng.normal(size=(1, 1, 16, 16)).astype(np.float32), 1.0)
-    layer = LayerGeometry(Field(4, 4, 1), (4, 4), 1, (1, 1), (4, 4), 1)
-    for kind in (_local_work, _dense_work):
-        for work in kind(state, layer, values.reshape(4, 16)):
-            work()
-    normalise_field(values, ContrastWindow(3, 1.0, False), 1e-4)
-    pixels = rng.integers(0, 256, size=values.shape, dtype=np.uint8)
-    scaled = normalise_contrast(pixels, np.ones(4), np.ones(4), 0.1, 255.0, np.dtype(np.float32))
-    zarr.create_array(store={}, data=pixels)[...]
-    filter_images(scaled, rng.normal(size=(3, 3, 1, 1)))
+def _speeds(
+    config: Config,
+    pair_of: PairOf,
+    contrast_of: ContrastOf,
+    tile: Callable[[], float],
+    machine: dict[str, Any],
+) -> Calibration:
+    """A figure for everything that a configuration needs; each kind of layer once."""
+    visits, forwards, contrasts = {}, {}, {}
+    for number, layer in enumerate(network_geometry(config).layers):
+        key, window = kernel_key(layer, config), contrast_window(config, number)[0]
+        if key not in visits:
+            visits[key], forwards[key] = pair_of(layer)
+        if window is not None:
+            contrasts[contrast_key(layer, config)] = contrast_of(layer, window)
+    tiles = {tile_key(config): tile()}
+    rates = (
+        host_speeds.copy_rate(),
+        host_speeds.network_rate(),
+        host_speeds.disk_rate(tempfile.gettempdir()),
+    )
+    return Calibration(visits, forwards, contrasts, tiles, *rates, 0, machine)

@@ -10,6 +10,7 @@ import numpy as np
 
 from yfccdask.config import Config
 from yfccdask.errors import PlanRefused
+from yfccdask.training.planning.calibration import Calibration
 from yfccdask.training.planning.chunking import Choice, Recipe, Request, best_cut, recipe_cut
 from yfccdask.training.planning.counting import (
     chunk_bytes,
@@ -179,10 +180,14 @@ def most_chunks(request: Request) -> int:
     )
 
 
-def warnings_of(scheduler_share: float, config: Config) -> Iterator[str]:
+def warnings_of(scheduler_share: float, calibration: Calibration) -> Iterator[str]:
     """What goes, but not well, and what is not known."""
-    if config.arithmetic.device == "gpu":
-        yield "seconds: those of a core, not of a GPU, which nobody has measured yet"
+    if card := calibration.machine.get("card"):
+        rates = ", ".join(f"{card[kind] / 1e12:.0f} in {kind}" for kind in ("fp32", "tf32", "bf16"))
+        yield (
+            f"seconds: arithmetic, for a card of {card['bandwidth'] / 1e12:.1f} TB/s and Tflop/s "
+            f"of {rates}, which no kernel can beat; on a machine with a GPU they are measured"
+        )
     if scheduler_share > BUSY_SCHEDULER:
         yield (
             f"scheduler: expected at most {BUSY_SCHEDULER:.0%} of a core, found "

@@ -179,7 +179,7 @@ def run_plan(
         scheduler_share=share,
         disk=disk,
         refusals=refusals,
-        warnings=tuple(warnings_of(share, config)),
+        warnings=tuple(warnings_of(share, calibration)),
         suggestions=tuple(suggestions_of(request, choice)) if refusals else (),
     )
 

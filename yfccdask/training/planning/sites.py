@@ -15,7 +15,8 @@ from yfccdask.backend.device import library_for
 from yfccdask.config import Config
 from yfccdask.data.blocks import BlockStore
 from yfccdask.geometry import ChunkIndex
-from yfccdask.training.planning.calibration import Calibration, loaded_bytes, measured_speeds
+from yfccdask.training.planning.calibration import Calibration, measured_speeds
+from yfccdask.training.planning.host_speeds import loaded_bytes
 from yfccdask.training.planning.planner import network_plan, run_plan
 from yfccdask.training.planning.records import USED, RunPlan, Site
 
