@@ -3,6 +3,7 @@
 import dask
 import numpy as np
 import pytest
+from dask.sizeof import sizeof
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -12,6 +13,7 @@ from yfccdask.errors import RunError
 from yfccdask.geometry import Field, dense_layer, layer_layout, local_layer
 from yfccdask.graph import initial_chunks
 from yfccdask.graph.commit_graph import loaded_chunks, written_chunks
+from yfccdask.graph.state_chunks import chunks_at_rest
 
 PARTS = ("weights", "offset", "alpha", "weights_momentum", "offset_momentum", "alpha_momentum")
 LOCAL = local_layer(Field(14, 17, 2), window=5, stride=3, units=8, tile=(2, 2))
@@ -57,6 +59,25 @@ def test_a_dense_layer_is_read_in_any_layout(tmp_path, written, read):
     loaded = loaded_chunks("loaded", layer_path(commit.path, 0), layout, np.float32)
     for mine, theirs in zip(parts_of(loaded), parts_of(start), strict=True):
         np.testing.assert_array_equal(mine, theirs)
+
+
+def test_a_layer_at_rest_has_its_bits_in_half_the_memory_from_a_commit_as_well(tmp_path):
+    layout = layer_layout(LOCAL, chunk=(2, 3))
+    start, commit = committed(tmp_path, layout)
+    path = layer_path(commit.path, 0)
+    loaded = loaded_chunks("loaded", path, layout, np.float32, at_rest=True)
+    for rested in (chunks_at_rest("rested", start), loaded):
+        found = dict(zip(PARTS, parts_of(rested), strict=True))
+        assert not found["weights_momentum"].any()
+        for name, values in zip(PARTS, parts_of(start), strict=True):
+            np.testing.assert_array_equal(found[name], values)
+        assert rested.version != start.version
+        sizes = [
+            sum(map(sizeof, chunk.state))
+            for states in (rested, start)
+            for chunk in dask.compute(states, scheduler="synchronous")[0][:1]
+        ]
+        assert sizes[0] < 0.6 * sizes[1]
 
 
 def test_the_manifest_digests_every_file(tmp_path):

@@ -62,6 +62,16 @@ def test_a_visit_leaves_its_input_unchanged(rng):
         np.testing.assert_array_equal(part, old)
 
 
+def test_a_state_at_rest_shares_all_but_the_momentum_of_its_weights(rng):
+    state = state_of(rng, (2, 3), 4, 5)
+    moved = state._replace(weights_momentum=np.ones_like(state.weights))
+    rested = moved.at_rest()
+    assert not rested.weights_momentum.any()
+    assert rested.weights_momentum.shape == state.weights.shape
+    others = [name for name in state._fields if name != "weights_momentum"]
+    assert all(getattr(rested, name) is getattr(moved, name) for name in others)
+
+
 def test_forward_writes_each_position_s_code_as_a_tile(rng):
     state = state_of(rng, (2, 3), 8, 12)
     region = rng.normal(size=(5, 4, 6, 3))

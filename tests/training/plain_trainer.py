@@ -89,6 +89,8 @@ def stacked(layer, states):
 def plain_training(config, images, block_size, filter_):
     """Train on images (image, y, x, channel); returns each layer's six arrays.
 
+    Weights of layers that have finished have no momentum.
+
     At every tick the copies that feed the layers above are renewed where it is their turn; then
     every layer that is on its way trains on its next block.
     """
@@ -124,4 +126,5 @@ def plain_training(config, images, block_size, filter_):
             new[n] = visit_block(config, layers[n], states[n], field, scales[n], visit)
         states |= new
         tick += 1
-    return [stacked(layer, states[n]) for n, layer in enumerate(layers)]
+    found = [stacked(layer, states[n]) for n, layer in enumerate(layers)]
+    return [parts | {"weights_momentum": 0 * parts["weights"]} for parts in found]

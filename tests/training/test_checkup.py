@@ -193,17 +193,36 @@ def test_limits_over_a_host_s_memory_are_a_warning():
     assert bad(cluster(memory_limit=12 * 10**9, host="another")) == []
 
 
-def test_a_scheduler_that_ends_when_idle_is_a_failure():
-    assert "idle-timeout" in only(cluster({"idle_timeout": 600.0}), "settings", FAILURE).remedy
+def settings_line(facts):
+    """What is said of settings where nothing is wrong with the cluster."""
+    assert bad(facts) == []
+    (line,) = [finding.found for finding in findings(facts) if finding.name == "settings"]
+    return line
 
 
-def test_settings_that_differ_come_with_their_environment_variable():
+def test_a_scheduler_that_ends_when_idle_does_not_while_a_run_trains():
+    line = settings_line(cluster({"idle_timeout": 600.0}))
+    assert line.startswith("the controller sets them for as long as a run trains: ")
+    assert line.endswith("scheduler.idle-timeout on scheduler")
+
+
+def test_settings_that_a_run_changes_itself_are_said_to_be():
     changed = TRAINING_SETTINGS | {"distributed.scheduler.work-stealing": True}
-    finding = only(cluster({"settings": changed}), "settings", WARNING)
-    assert finding.remedy == "start with DASK_DISTRIBUTED__SCHEDULER__WORK_STEALING=False"
+    assert settings_line(cluster({"settings": changed})).endswith(
+        ": scheduler.work-stealing on scheduler"
+    )
     changed = TRAINING_SETTINGS | {"distributed.worker.memory.pause": 0.8}
-    finding = only(cluster(settings=changed), "settings", WARNING)
-    assert finding.remedy == "start with DASK_DISTRIBUTED__WORKER__MEMORY__PAUSE=False"
+    assert settings_line(cluster(settings=changed)).endswith(": worker.memory.pause on 1 worker")
+
+
+def test_settings_that_can_t_be_changed_come_with_their_environment_variable():
+    length = "distributed.admin.low-level-log-length"
+    changed = TRAINING_SETTINGS | {length: 1000, "distributed.worker.memory.pause": 0.8}
+    facts = cluster(settings=changed)
+    finding = only(facts, "settings", WARNING)
+    assert finding.found.startswith("on 1 worker (tcp://b:1): admin.low-level-log-length is 1000")
+    assert finding.remedy == "start them with DASK_DISTRIBUTED__ADMIN__LOW_LEVEL_LOG_LENGTH=10"
+    assert "worker.memory.pause on 1 worker" in findings(facts)[-1].found
 
 
 def test_settings_that_mean_the_same_are_alike():
@@ -216,9 +235,9 @@ def test_settings_that_mean_the_same_are_alike():
     assert bad(cluster(settings=TRAINING_SETTINGS | changed)) == []
 
 
-def test_memory_that_is_given_back_at_once_is_a_warning():
-    remedy = only(cluster(malloc={"MALLOC_TRIM_THRESHOLD_": "65536"}), "settings", WARNING).remedy
-    assert "MALLOC_TRIM_THRESHOLD_=1073741824 MALLOC_MMAP_THRESHOLD_=33554432" in remedy
+def test_memory_that_is_given_back_at_once_is_kept_while_a_run_trains():
+    line = settings_line(cluster(malloc={"MALLOC_TRIM_THRESHOLD_": "65536"}))
+    assert line.endswith(": MALLOC_TRIM_THRESHOLD_, MALLOC_MMAP_THRESHOLD_ on 1 worker")
 
 
 def test_places_are_counted():

@@ -177,6 +177,9 @@ class Arithmetic(Section):
     stay float32."""
     fields: Literal["full", "half"] = "full"
     """How the fields between layers are stored: like the weights, or in half precision."""
+    momentum: Literal["full", "half"] = "full"
+    """How the weights' momentum is stored between visits: like the weights, or as bfloat16, to which
+    it is rounded after every visit (in a dense layer after every mini-batch)."""
 
     @model_validator(mode="after")
     def _on_a_gpu(self) -> Arithmetic:
@@ -271,6 +274,14 @@ class Config(Section):
                     f"expected engine.{key} other than disk with device gpu, found disk: what a "
                     "GPU works on stays in its memory"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _of_a_type_that_rounds(self) -> Config:
+        if self.arithmetic.momentum == "half" and self.dtype != "float32":
+            raise ValueError(
+                f"expected dtype float32 with arithmetic.momentum half, found {self.dtype}"
+            )
         return self
 
     @model_validator(mode="after")

@@ -47,7 +47,7 @@ def written_chunks(name: str, states: StateChunks, group: Path) -> da.Array:
 def write(chunk: Chunk, group: Path, layout: Layout, index: ChunkIndex) -> np.ndarray:
     """Task: write one chunk's files; their digests as an array of one object."""
     digests = np.empty(1, object)
-    state = State(*map(to_host, chunk.opened()))
+    state = State(*map(to_host, chunk.opened())).whole()
     digests[0] = write_chunk(group, layout, index, state)
     return digests
 
@@ -60,10 +60,15 @@ def loaded_chunks(
     owners: Owners | None = None,
     scratch: Scratch | None = None,
     device: str = "cpu",
+    at_rest: bool = False,
+    momentum: str = "full",
 ) -> StateChunks:
-    """A layer's states from its group in a commit, in any layout, on ``device`` or on scratch."""
+    """A layer's states from its group in a commit, in any layout, on ``device`` or on scratch.
+
+    ``at_rest`` says that it has finished; ``momentum`` how that of the weights is stored.
+    """
     tasks = {
-        (name, *index): Task((name, *index), load, group, layout, index, device)
+        (name, *index): Task((name, *index), load, group, layout, index, device, at_rest, momentum)
         for index in layout.indices()
     }
     if scratch:
@@ -71,7 +76,16 @@ def loaded_chunks(
     return chunks_from_tasks(name, layout, tasks, [], dtype, owners)
 
 
-def load(group: Path, layout: Layout, index: ChunkIndex, device: str) -> Chunk:
+def load(
+    group: Path,
+    layout: Layout,
+    index: ChunkIndex,
+    device: str,
+    at_rest: bool = False,
+    momentum: str = "full",
+) -> Chunk:
     """Task: read one chunk of a layout."""
     state = read_state(group, layout.layer, chunk_slices(layout, index))
-    return with_no_costs(State(*map(library_for(device).upload, state)))
+    state = state if at_rest else state.stored(momentum)
+    state = State(*map(library_for(device).upload, state))
+    return with_no_costs(state.at_rest() if at_rest else state)

@@ -19,6 +19,7 @@ from yfccdask.data.scratch import StoredState, kept_like, load_state, store_stat
 from yfccdask.geometry import Layout
 from yfccdask.graph.pieces import Key, Owners, array_from_tasks, pinned_graph, pins_beside_chunks
 from yfccdask.numerics import dense_visits, local_visits
+from yfccdask.numerics.bfloat16 import all_finite, is_bfloat16, widened
 from yfccdask.numerics.local_visits import State
 
 
@@ -55,6 +56,20 @@ class Scratch(NamedTuple):
 def with_no_costs(state: State) -> Chunk:
     """A chunk that has not been visited yet."""
     return Chunk(state, np.zeros((0, *state.alpha.shape, 2)))
+
+
+def chunks_at_rest(name: str, states: StateChunks) -> StateChunks:
+    """A layer that has finished: the same chunks without the momenta of their weights."""
+    tasks = {}
+    for index in states.layout.indices():
+        key = (name, *index)
+        tasks[key] = Task(key, rest, TaskRef((states.name, *index)), place_of(name, index))
+    return chunks_from_tasks(name, states.layout, tasks, [states], states.dtype)
+
+
+def rest(chunk: Chunk, place: str) -> Chunk:
+    """Task: a chunk that isn't visited any more, at ``place`` if it lies on disk."""
+    return chunk.followed_by(chunk.opened().at_rest(), chunk.costs, place)
 
 
 def place_of(name: str, index: tuple[int, int, int]) -> str:
@@ -165,7 +180,8 @@ class StateChunks(DaskMethodsMixin):
 
 def take_part(chunk: Chunk, field: str) -> np.ndarray:
     """Task: one array out of a chunk's state, on the host."""
-    return to_host(getattr(chunk.opened(), field))
+    values = to_host(getattr(chunk.opened(), field))
+    return widened(values) if is_bfloat16(values) else values
 
 
 def take_costs(chunk: Chunk) -> np.ndarray:
@@ -175,7 +191,7 @@ def take_costs(chunk: Chunk) -> np.ndarray:
 
 def is_finite(chunk: Chunk) -> np.ndarray:
     """Task: whether a chunk's state is finite, (1,)."""
-    return np.array([all(bool(np.isfinite(part).all()) for part in chunk.opened())])
+    return np.array([all(map(all_finite, chunk.opened()))])
 
 
 def chunks_from_tasks(
@@ -217,10 +233,12 @@ def initial_chunks(
     owners: Owners | None = None,
     scratch: Scratch | None = None,
     device: str = "cpu",
+    momentum: str = "full",
 ) -> StateChunks:
     """The state before training: the same bits for every layout, and made on any ``device``.
 
-    With ``scratch``, chunks are put on their workers' disks as they are made.
+    With ``scratch``, chunks are put on their workers' disks as they are made. ``momentum`` is how
+    that of the weights is stored, ``full`` or ``half``.
 
     Rows of a dense layer are normalised over all inputs, so its chunks first add up their
     integers' squares, which is exact in any order.
@@ -232,13 +250,13 @@ def initial_chunks(
         if not layout.layer.dense:
             numbers = position_numbers(layout, index)
             arguments = (seed, layer, numbers, layout.layer.units, layout.layer.inputs)
-            tasks[key] = Task(key, make_local, *arguments, alpha, dtype, device)
+            tasks[key] = Task(key, make_local, *arguments, alpha, dtype, device, momentum)
             continue
         part = (squares, index[2])
         where = (seed, layer, layout.layer.units, layout.inputs_of(index[2]))
         tasks[part] = Task(part, make_squares, *where, device)
         others = [TaskRef((squares, k)) for k in range(len(layout.leaves))]
-        tasks[key] = Task(key, make_dense, *where, alpha, dtype, device, *others)
+        tasks[key] = Task(key, make_dense, *where, alpha, dtype, device, momentum, *others)
     if scratch:
         tasks = {
             key: put_on_disk(task, scratch) if key[0] == name else task
@@ -270,9 +288,10 @@ def make_local(
     alpha: float,
     dtype: Any,
     device: str,
+    momentum: str = "full",
 ) -> Chunk:
     """Task: the initial chunk of a local layer."""
-    given = (seed, layer, numbers, units, inputs, alpha, dtype, device)
+    given = (seed, layer, numbers, units, inputs, alpha, dtype, device, momentum)
     return with_no_costs(local_visits.initial_state(*given))
 
 
@@ -291,9 +310,10 @@ def make_dense(
     alpha: float,
     dtype: Any,
     device: str,
+    momentum: str,
     *squares: np.ndarray,
 ) -> Chunk:
     """Task: the initial chunk of a dense layer, from all chunks' squares."""
     given = (seed, layer, units, inputs, sum(squares), dtype, device)
     weights = dense_visits.initial_columns(*given)
-    return with_no_costs(local_visits.fresh_state(weights, alpha))
+    return with_no_costs(local_visits.fresh_state(weights, alpha, momentum))

@@ -9,6 +9,7 @@ import numpy as np
 from yfccdask.backend.device import HOST
 from yfccdask.geometry.rectangles import spans
 from yfccdask.numerics import kernels
+from yfccdask.numerics.bfloat16 import is_bfloat16, narrow, widened
 from yfccdask.numerics.fields import Pieces
 from yfccdask.numerics.host_visits import descend_alpha, descend_offset
 from yfccdask.numerics.states import Objective, Rates, State
@@ -73,15 +74,22 @@ class HostDense:
         rate: Rates,
         buffer: Array,
     ) -> Array:
-        """Descend a leaf's columns, a block at a time; the rows' squares (unit,) in float64."""
+        """Descend a leaf's columns, a block at a time; the rows' squares (unit,) in float64.
+
+        A momentum of bfloat16 is widened and rounded with every block.
+        """
         w, m = state.weights[POSITION], state.weights_momentum[POSITION]
         kind, n = w.dtype.type, len(gs) // 2
         rates = kind(momentum), kind(1 / n), kind(rate.weights)
-        squares = np.zeros(len(w))
+        squares, half = np.zeros(len(w)), is_bfloat16(m)
         for start, stop in spans(operand.shape[1], COLUMNS):
             gradient = buffer[: len(w) * (stop - start)].reshape(len(w), -1)
             np.matmul(gs.T, operand[:, start:stop], out=gradient)
-            kernels.descend_rows(w, m, part.start + start, gradient, *rates, scale, squares)
+            stored = m[:, part.start + start : part.start + stop]
+            moved = (widened(stored), 0) if half else (m, part.start + start)
+            kernels.descend_rows(w, part.start + start, *moved, gradient, *rates, scale, squares)
+            if half:
+                narrow(moved[0], stored)
         return squares
 
     def descend_rest(

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from yfccdask.numerics.bfloat16 import is_bfloat16, narrow, widen
 from yfccdask.numerics.fields import Part, Pieces, fill_patch
 from yfccdask.numerics.kernels import (
     code_gradient,
@@ -71,6 +72,8 @@ class HostTraining:
         self.buffers = _Buffers(images, state.weights[0, 0])
         self.kind = state.weights.dtype.type
         self.index: Index = (0, 0)
+        self.half = is_bfloat16(state.weights_momentum)
+        self.momentum = np.empty_like(state.weights[0, 0]) if self.half else None
 
     def groups(self) -> list[slice]:
         """One position each."""
@@ -80,6 +83,11 @@ class HostTraining:
         """Turn to a position, and find what each piece has of its window."""
         self.index = divmod(group.start, self.grid[1])
         self.parts = self.pieces.parts(self.windows.at(self.index))
+        stored = self.state.weights_momentum[self.index]
+        if self.half:
+            widen(stored, self.momentum)
+        else:
+            self.momentum = stored
 
     def gather(self, images: slice) -> None:
         """The patches of a mini-batch."""
@@ -111,11 +119,15 @@ class HostTraining:
         decay, n = self.objective.momentum, self.images
         np.matmul(own.gs.T, own.xr, out=own.by_weights)
         rates = kind(decay), kind(1 / n), kind(rate.weights)
-        weights, momentum = state.weights[index], state.weights_momentum[index]
-        descend_and_normalise(weights, momentum, own.by_weights, *rates)
+        descend_and_normalise(state.weights[index], self.momentum, own.by_weights, *rates)
         descend_offset(state, index, own.by_offset, 2 / n, decay, rate.offset)
         descend_alpha(state, index, self.by_alpha / n, decay, rate.alpha)
         self.costs[(step, *index)] = self.squares, self.objective.sparsity * self.magnitude
+
+    def end(self) -> None:
+        """Round the position's momentum, if it is stored in bfloat16."""
+        if self.half:
+            narrow(self.momentum, self.state.weights_momentum[self.index])
 
 
 def descend_offset(

@@ -77,8 +77,9 @@ def code_gradient(h: Array, slope: Array, z: Array, alpha: Any, s: Array, scaled
 @njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
 def descend_rows(
     w: Array,
-    m: Array,
     first: int,
+    m: Array,
+    m_first: int,
     gradient: Array,
     decay: Any,
     share: Any,
@@ -88,16 +89,17 @@ def descend_rows(
 ) -> None:
     """In place: ``m <- decay m + share gradient``, ``w <- scale w - rate m``, from a column on.
 
-    ``w`` and ``m`` are (unit, input), ``gradient`` holds some of their columns, from ``first`` on.
+    ``w`` and ``m`` are (unit, input), ``gradient`` holds some of their columns, from ``first`` on of
+    ``w`` and ``m_first`` on of ``m``.
     ``scale`` (unit,) is what rows are still to be multiplied by (1 where they are of unit norm).
     The squares of the new values are added to ``squares`` (unit,), float64.
     """
-    start = uintp(first)
+    start, m_start = uintp(first), uintp(m_first)
     for k in range(w.shape[0]):
         factor, total = scale[k], 0.0
         for j in range(uintp(gradient.shape[1])):
-            step = decay * m[k, start + j] + share * gradient[k, j]
-            m[k, start + j] = step
+            step = decay * m[k, m_start + j] + share * gradient[k, j]
+            m[k, m_start + j] = step
             value = factor * w[k, start + j] - rate * step
             w[k, start + j] = value
             total += np.float64(value) * np.float64(value)

@@ -66,20 +66,22 @@ def initial_state(
     alpha: float,
     dtype: Any,
     device: str = "cpu",
+    momentum: str = "full",
 ) -> State:
     """The state of a chunk of positions before training, made on ``device``, the same bits on each.
 
-    ``numbers`` (grid_y, grid_x) are the positions' numbers, row by row over the whole grid.
+    ``numbers`` (grid_y, grid_x) are the positions' numbers, row by row over the whole grid;
+    ``momentum`` is how that of the weights is stored, ``full`` or ``half``.
     """
     library = library_for(device)
     if library.on_device:
         made = initial_weights_on(library, seed, layer, numbers, units, inputs)
-        return fresh_state(made, alpha)
+        return fresh_state(made, alpha, momentum)
     grid = numbers.shape
     weights = np.empty((*grid, units, inputs), dtype)
     for index in np.ndindex(grid):
         weights[index] = initial_weights(seed, layer, int(numbers[index]), units, inputs, dtype)
-    return fresh_state(weights, alpha)
+    return fresh_state(weights, alpha, momentum)
 
 
 @diverging
@@ -130,6 +132,7 @@ def train_visit(
             training.find_residuals()
             training.find_gradients()
             training.descend(step, rate)
+        training.end()
     return new, training.costs / max(images, 1)
 
 

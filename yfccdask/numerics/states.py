@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
+
 from yfccdask.backend.device import library_of
 from yfccdask.geometry import Rectangle
+from yfccdask.numerics.bfloat16 import BITS, is_bfloat16, narrowed, widened
 
 Array = Any
 
@@ -14,6 +17,7 @@ class State(NamedTuple):
     """What a chunk of positions knows; never changed once made.
 
     weights, weights_momentum : (grid_y, grid_x, unit, input)
+        The momentum may be stored as bfloat16's bits (`yfccdask.numerics.bfloat16`).
     offset, offset_momentum : (grid_y, grid_x, input)
     alpha, alpha_momentum : (grid_y, grid_x)
     """
@@ -29,6 +33,26 @@ class State(NamedTuple):
         """A fresh copy, where this one lies."""
         copy = library_of(self.weights).copy
         return State(*(copy(part) for part in self))
+
+    def whole(self) -> State:
+        """The state with the momentum of its weights in float32, as it is written to files."""
+        if not is_bfloat16(self.weights_momentum):
+            return self
+        return self._replace(weights_momentum=widened(self.weights_momentum))
+
+    def stored(self, momentum: str) -> State:
+        """The state as ``arithmetic.momentum``, ``full`` or ``half``, has it between visits."""
+        if momentum == "full" or is_bfloat16(self.weights_momentum):
+            return self
+        return self._replace(weights_momentum=narrowed(self.weights_momentum))
+
+    def at_rest(self) -> State:
+        """The state without the momentum of its weights, which nothing will ask for again.
+
+        Its place is taken by zeros that take no memory, on the host; the other parts are shared.
+        """
+        zero = np.zeros((), self.weights.dtype)
+        return self._replace(weights_momentum=np.broadcast_to(zero, self.weights.shape))
 
 
 class Rates(NamedTuple):
@@ -59,15 +83,15 @@ class Windows(NamedTuple):
         return Rectangle(top, top + self.size[0], left, left + self.size[1])
 
 
-def fresh_state(weights: Array, alpha: float) -> State:
-    """Weights as a state at rest: offsets and momenta zero, where the weights lie."""
+def fresh_state(weights: Array, alpha: float, momentum: str = "full") -> State:
+    """Weights before training: offsets and momenta zero, where the weights lie."""
     grid, inputs, dtype = weights.shape[:2], weights.shape[-1], weights.dtype
     full = library_of(weights).full
     return State(
         weights,
         full((*grid, inputs), 0, dtype),
         full(grid, alpha, dtype),
-        full(weights.shape, 0, dtype),
+        full(weights.shape, 0, BITS if momentum == "half" else dtype),
         full((*grid, inputs), 0, dtype),
         full(grid, 0, dtype),
     )
@@ -109,6 +133,9 @@ class Training(Protocol):
 
     def descend(self, step: int, rate: Rates) -> None:
         """Momenta, weights, offsets, alphas; the costs of mini-batch ``step``."""
+
+    def end(self) -> None:
+        """Turn from a group: its momentum is rounded where it is stored so."""
 
 
 class Forwarding(Protocol):

@@ -35,11 +35,14 @@ class Network:
         What feeds the layer above, where it is still to be used again.
     scales : dict
         What every started layer's input is multiplied by.
+    at_rest : set
+        The layers that have finished: the momenta of their weights are let go.
     """
 
     states: dict[int, StateChunks] = field(default_factory=dict)
     copies: dict[int, StateChunks] = field(default_factory=dict)
     scales: dict[int, float] = field(default_factory=dict)
+    at_rest: set[int] = field(default_factory=set)
 
     @property
     def separate_copies(self) -> dict[int, StateChunks]:
@@ -100,6 +103,7 @@ def _state_of(run: Run, network: Network, progress: Progress, finished: bool) ->
         "finished": finished,
         "scales": [network.scales[layer] for layer in sorted(network.states)],
         "copies": sorted(network.separate_copies),
+        "at_rest": sorted(network.at_rest),
         "seed": run.config.seed,
         "store": run.provenance["store"]["digest"],
     }
@@ -143,12 +147,15 @@ async def read_commit(
     async def persisted(layer: int, copy: bool) -> StateChunks:
         path = layer_path(commit.path.resolve(), layer, copy)
         name = f"{path.stem}-commit{commit.number}-{token}"
-        how = (config.dtype, owners[layer], scratch, config.arithmetic.device)
+        rests = layer in at_rest and not copy
+        made = config.arithmetic
+        how = (config.dtype, owners[layer], scratch, made.device, rests, made.momentum)
         chunks: Any = loaded_chunks(name, path, layouts[layer], *how)
         return await started(client, chunks)
 
-    layers = range(commit.layers)
+    layers, at_rest = range(commit.layers), set(commit.state.get("at_rest", ()))
     states = {layer: await persisted(layer, False) for layer in layers}
     copies = {layer: await persisted(layer, True) for layer in commit.state["copies"]}
     await computed(client, *states.values(), *copies.values())
-    return Network(states, copies, dict(zip(layers, commit.state["scales"], strict=True)))
+    scales = dict(zip(layers, commit.state["scales"], strict=True))
+    return Network(states, copies, scales, at_rest)

@@ -32,10 +32,21 @@ MALLOC = {"MALLOC_TRIM_THRESHOLD_": -1, "MALLOC_MMAP_THRESHOLD_": -3}  # mallopt
 logger = logging.getLogger("yfccdask.controller")
 
 
+def can_be_set_late(name: str) -> bool:
+    """Whether a run sets one of `TRAINING_SETTINGS` itself, in processes that run already.
+
+    Examples
+    --------
+    >>> can_be_set_late("distributed.worker.memory.pause")
+    True
+    """
+    return not name.startswith(AT_START_ONLY)
+
+
 @asynccontextmanager
 async def in_force(scheduler: Scheduler) -> AsyncIterator[None]:
     """Keep a scheduler and all its workers, those to come too, to training's settings."""
-    reached = {n: v for n, v in TRAINING_SETTINGS.items() if not n.startswith(AT_START_ONLY)}
+    reached = {name: v for name, v in TRAINING_SETTINGS.items() if can_be_set_late(name)}
     found = scheduler.no_workers_timeout, scheduler.idle_timeout
     plugin = TrainingWorker()
     with dask.config.set(reached):

@@ -113,7 +113,7 @@ class Trainer:
         where = (self.layouts, self.owners, self.submission.weights_scratch, self.token)
         loaded = await read_commit(self.client, commit, self.config, *where)
         self.network.states, self.network.copies = loaded.states, loaded.copies
-        self.network.scales = loaded.scales
+        self.network.scales, self.network.at_rest = loaded.scales, loaded.at_rest
         progress = Progress.from_dict(commit.state["progress"])
         self.machine = StateMachine(self.config, self.block_images, progress)
         self.resumed_from = commit.number

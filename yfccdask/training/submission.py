@@ -21,7 +21,7 @@ from yfccdask.geometry import ChunkIndex, Layout
 from yfccdask.graph import Forward, StateChunks, initial_chunks, train_block
 from yfccdask.graph.network_graph import field_deviation
 from yfccdask.graph.rekeying import held_chunks
-from yfccdask.graph.state_chunks import Scratch
+from yfccdask.graph.state_chunks import Scratch, chunks_at_rest
 from yfccdask.training.clusters import compute_chunks, computed, started
 from yfccdask.training.committing import Network
 from yfccdask.training.errands import Errands
@@ -145,6 +145,7 @@ class Submission:
             owners=self.owners[layer],
             scratch=self.weights_scratch,
             device=self.config.arithmetic.device,
+            momentum=self.config.arithmetic.momentum,
         )
 
     async def field(self, inputs: Inputs, tick: Tick, visit: Visit) -> da.Array:
@@ -189,11 +190,15 @@ class Submission:
         )
 
     async def finish_layer(self, layer: int) -> None:
-        """Check a trained layer's values, and free its staged inputs."""
+        """Check a trained layer's values; free its staged inputs, and its weights' momenta."""
         finite = self.network.states[layer].finite()
         if not all(await compute_chunks(self.client, finite)):
             self.log("diverged", layer=layer + 1)
             raise Diverged(divergence(layer, "at its last mini-batch"))
+        rested = chunks_at_rest(f"rest-layer{layer + 1}-{self.token}", self.network.states[layer])
+        self.network.states[layer] = await started(self.client, rested, lineage=self.lineage)
+        self.versions.setdefault(layer, []).append(rested.version)
+        self.network.at_rest.add(layer)
         await self.errands.remove(self.staged.forget(layer))
 
     async def discard_versions(self, tick: int) -> None:

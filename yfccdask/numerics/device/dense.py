@@ -9,7 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from yfccdask.backend.device import NAMES, Library, operand_dtype, product
-from yfccdask.numerics.device.visits import DOUBLE, FLOAT, THREADS, rounded
+from yfccdask.numerics.bfloat16 import is_bfloat16, narrow, widened
+from yfccdask.numerics.device.rounding import rounded
+from yfccdask.numerics.device.visits import DOUBLE, FLOAT, THREADS
 from yfccdask.numerics.fields import Pieces
 from yfccdask.numerics.states import Objective, Rates, State
 
@@ -85,14 +87,20 @@ class DeviceDense:
         rate: Rates,
         buffer: None,
     ) -> Array:
-        """Descend a leaf's columns; the rows' squares (unit,) in float64."""
-        w, m = (each[0, 0][:, part] for each in (state.weights, state.weights_momentum))
+        """Descend a leaf's columns; the rows' squares (unit,) in float64.
+
+        A momentum of bfloat16 is widened and rounded with every leaf.
+        """
+        w, stored = (each[0, 0][:, part] for each in (state.weights, state.weights_momentum))
+        m = widened(stored) if is_bfloat16(stored) else stored
         share = 1.0 / (len(gs) // 2)
         self._multiply("NT", operand, gs, m, alpha=share, beta=float(momentum))
         squares = self.library.empty((len(w),), DOUBLE)
-        between = w.strides[0] // w.dtype.itemsize
-        given = (w, m, between, w.shape[1], float(rate.weights), scale, squares)
+        rows = (part for each in (w, m) for part in (each, each.strides[0] // FLOAT.itemsize))
+        given = (*rows, w.shape[1], float(rate.weights), scale, squares)
         self._launch("descend_columns", (len(w),), given)
+        if m is not stored:
+            narrow(m, stored)
         return squares
 
     def descend_rest(

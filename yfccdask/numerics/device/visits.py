@@ -22,6 +22,8 @@ import numpy as np
 
 from yfccdask.backend.device import NAMES, Library, library_of, operand_dtype, product
 from yfccdask.geometry.rectangles import spans
+from yfccdask.numerics.bfloat16 import is_bfloat16
+from yfccdask.numerics.device.rounding import round_into, rounded, widen_into
 from yfccdask.numerics.fields import Pieces
 from yfccdask.numerics.states import Objective, Rates, State, Windows
 
@@ -46,9 +48,14 @@ def together(positions: int, images: int, units: int, inputs: int) -> int:
     return min(positions, max(1, MOST_TOGETHER // each), MOST_BLOCKS)
 
 
-def buffer_values(positions: int, images: int, units: int, inputs: int, rounded: bool) -> int:
+def buffer_values(
+    positions: int, images: int, units: int, inputs: int, rounded: bool, half_momentum: bool = False
+) -> int:
     """Float32 values that a visit's buffers are as large as, for the plan."""
     own = together(positions, images, units, inputs)
+    if half_momentum:
+        without = buffer_values(positions, images, units, inputs, rounded)
+        return without + own * units * inputs
     stacked = 2 * images * (units + inputs)
     if not rounded:
         return own * (stacked + inputs)
@@ -129,16 +136,6 @@ def flat_positions(part: Array) -> Array:
     return part.reshape(part.shape[0] * part.shape[1], *part.shape[2:])
 
 
-def rounded(library: Library, matrices: Array) -> Array:
-    """Matrices (batch, row, column) in bfloat16; a single one may be some columns of another."""
-    rows, width = math.prod(matrices.shape[:2]), matrices.shape[2]
-    between = matrices.strides[1] // matrices.dtype.itemsize
-    out = library.empty(matrices.shape, operand_dtype("bf16"))
-    blocks = (min(-(-rows * width // THREADS), 1 << 16),)
-    library.launch("round_to_brain", blocks, THREADS, (matrices, rows, width, between, out))
-    return out
-
-
 class DeviceTraining:
     """`yfccdask.numerics.states.Training` with a device's arrays."""
 
@@ -165,6 +162,9 @@ class DeviceTraining:
         most = self.together
         self.buffers = _Buffers(self.library, most, images, self.sizes, precision)
         self.sums = self.library.empty((most, self.sizes[1]), FLOAT)
+        self.half = is_bfloat16(state.weights_momentum)
+        if self.half:
+            self.widened = self.library.empty((most, *self.sizes), FLOAT)
         groups = -(-self.sizes[1] // COLUMNS)
         self.parts = [self.library.empty((most, n), DOUBLE) for n in (SLICES, groups, SLICES)]
 
@@ -177,9 +177,12 @@ class DeviceTraining:
         """Turn to a group; its weights are rounded where operands are."""
         self.group, self.own = group, State(*(part[group] for part in self.state))
         self.now = self.buffers.first(group.stop - group.start)
-        self.operand = self.own.weights
+        self.operand, self.momentum = self.own.weights, self.own.weights_momentum
         if self.buffers.rounded:
             self.operand = rounded(self.library, self.own.weights)
+        if self.half:
+            self.momentum = self.widened[: group.stop - group.start]
+            widen_into(self.library, self.own.weights_momentum, self.momentum)
 
     def gather(self, images: slice) -> None:
         """``XR <- [alpha x; 2 (b - x)]``."""
@@ -216,8 +219,7 @@ class DeviceTraining:
         """Momentum by the stacked product; weights, offsets, alphas and the step's costs."""
         now, own, decay = self.now, self.own, float(self.objective.momentum)
         share = 1.0 / max(self.images, 1)
-        moved = own.weights_momentum
-        self._multiply("NT", now.xr, now.gs, moved, alpha=share, beta=decay)
+        self._multiply("NT", now.xr, now.gs, self.momentum, alpha=share, beta=decay)
         self._update_rows(rate)
         size = len(own.weights) * self.sizes[1]
         values = (own.offset, own.offset_momentum, self.sums, size, decay, share)
@@ -225,11 +227,16 @@ class DeviceTraining:
         self.library.launch("descend_values", *threads, (*values, float(rate.offset)))
         self._finish(step, decay, share, float(rate.alpha))
 
+    def end(self) -> None:
+        """Round the group's momentum, if it is stored in bfloat16."""
+        if self.half:
+            round_into(self.library, self.momentum, self.own.weights_momentum)
+
     def _update_rows(self, rate: Rates) -> None:
         units, inputs = self.sizes
         own, kept = self.own, inputs <= ROW_IN_SHARED
         copy = self.operand if self.buffers.rounded else None
-        given = (own.weights, own.weights_momentum, inputs, float(rate.weights), copy, int(kept))
+        given = (own.weights, self.momentum, inputs, float(rate.weights), copy, int(kept))
         blocks = (len(own.weights) * units,)
         threads = THREADS if inputs > 1024 else THREADS // 2
         self.library.launch("update_rows", blocks, threads, given, 4 * inputs if kept else 0)

@@ -7,7 +7,7 @@ in `RULES` (those of GPUs are in `gpu_rules`), and docs/troubleshooting.md says 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from dask.utils import parse_timedelta
 
@@ -28,11 +28,13 @@ from yfccdask.training.checkup.gpu_rules import gpu_findings
 from yfccdask.training.checkup.probes import LOW_DISK, MALLOC
 from yfccdask.training.clusters import TRAINING_SETTINGS, is_loopback
 from yfccdask.training.compatibility import NAMED, mismatches, place_names
+from yfccdask.training.enforcing import can_be_set_late
 
 BITS = ("numpy", "numba", "scipy", "zarr")
 ENCRYPTED = ("tls", "wss", "https")
 Rule = Callable[[ClusterFacts], list[Finding]]
 ENVIRON = "distributed.nanny.pre-spawn-environ"
+IDLE_TIMEOUT = "distributed.scheduler.idle-timeout"
 SLOW_DISK = 5e6  # bytes a second; a hard disk writes twenty times that
 ROUNDING = 1.01  # limits that share a host's memory out may be over it by a little
 
@@ -239,34 +241,59 @@ def _host_memory(facts: ClusterFacts, places: Iterable[str]) -> int:
     return max(int(facts.workers[place]["host_memory"]) for place in places)
 
 
+class Change(NamedTuple):
+    """A setting that training wants otherwise, and the environment variable that makes it so."""
+
+    name: str
+    value: str
+    variable: str
+
+
 def setting_findings(facts: ClusterFacts) -> list[Finding]:
-    """Dask's settings that training wants otherwise than they are by default."""
+    """Dask's settings that training wants otherwise; most of them a run sets by itself."""
     found = []
-    if facts.scheduler and facts.scheduler["idle_timeout"]:
-        what = f"idle-timeout of {facts.scheduler['idle_timeout']:.0f} s: it would end a paused run"
-        remedy = "start the scheduler without --idle-timeout, and unset distributed.scheduler."
-        found.append(Finding("settings", FAILURE, what, f"{remedy}idle-timeout"))
-    groups = grouped({place: unwanted(place, each) for place, each in facts.places.items()})
-    for changes, places in groups.items():
-        if changes:
-            what = "; ".join(f"{name} is {value}" for name, value, _ in changes)
-            remedy = f"start with {' '.join(variable for *_, variable in changes)}"
-            name = f"on {place_names(places)}: {what}"
-            found.append(Finding("settings", WARNING, name, remedy))
+    for changes, places in unwanted_on(facts, late=False).items():
+        what = "; ".join(f"{_short(name)} is {value}" for name, value, _ in changes)
+        what = f"on {place_names(places)}: {what}, which can't be changed while they run"
+        remedy = f"start them with {' '.join(change.variable for change in changes)}"
+        found.append(Finding("settings", WARNING, what, remedy))
+    mended = [
+        f"{', '.join(_short(change.name) for change in changes)} on {number_of(places)}"
+        for changes, places in unwanted_on(facts, late=True).items()
+    ]
+    if mended:
+        what = f"the controller sets them for as long as a run trains: {'; '.join(mended)}"
+        found.append(Finding("settings", OK, what))
     well = f"as training wants them on {number_of(facts.places)}"
     return found or ([Finding("settings", OK, well)] if facts.places else [])
 
 
-def unwanted(place: str, answer: Facts) -> tuple[tuple[str, str, str], ...]:
-    """Name, value and the environment variable that mends it, of settings that matter there."""
+def unwanted_on(facts: ClusterFacts, late: bool) -> dict[tuple[Change, ...], list[str]]:
+    """Who has which changes to be made, those that a run makes itself or those that it can't."""
+    changes = {place: unwanted(place, each) for place, each in facts.places.items()}
+    chosen = {
+        place: tuple(change for change in each if can_be_set_late(change.name) is late)
+        for place, each in changes.items()
+    }
+    return {each: places for each, places in grouped(chosen).items() if each}
+
+
+def unwanted(place: str, answer: Facts) -> tuple[Change, ...]:
+    """Settings that matter at a place, and are not as training wants them."""
     own = "distributed.scheduler." if place == "scheduler" else "distributed.worker."
     kinds = (own, "distributed.admin.", "distributed.comm.")
     changes = [
-        (name.removeprefix("distributed."), str(answer["settings"].get(name)), variable(name))
+        Change(name, str(answer["settings"].get(name)), variable(name))
         for name, wanted in TRAINING_SETTINGS.items()
         if name.startswith(kinds) and not _same(answer["settings"].get(name), wanted)
     ]
+    if answer.get("idle_timeout"):  # it would end a paused run
+        changes.append(Change(IDLE_TIMEOUT, f"{answer['idle_timeout']:.0f} s", ""))
     return (*changes, *_trimming(answer.get("malloc", {})))
+
+
+def _short(name: str) -> str:
+    return name.removeprefix("distributed.")
 
 
 def _same(value: Any, wanted: Any) -> bool:
@@ -288,14 +315,14 @@ def variable(name: str) -> str:
     return f"DASK_{key}={TRAINING_SETTINGS[name]}"
 
 
-def _trimming(malloc: dict[str, str | None]) -> list[tuple[str, str, str]]:
+def _trimming(malloc: dict[str, str | None]) -> list[Change]:
     """What a nanny sets unless told otherwise: freed memory is given back, and faulted in again."""
     if not any(malloc.values()):
         return []  # glibc adjusts itself
     settings: dict[str, Any] = TRAINING_SETTINGS
     wanted = {name: settings[f"{ENVIRON}.{name}"] for name in MALLOC}
     return [
-        (name, str(malloc.get(name)), f"{name}={wanted[name]}")
+        Change(name, str(malloc.get(name)), f"{name}={wanted[name]}")
         for name in MALLOC
         if int(malloc.get(name) or 0) < wanted[name]
     ]

@@ -30,6 +30,17 @@ def layer_colour(layer: int) -> str:
     return LAYER_COLOURS[1 + (layer - 1) % (len(LAYER_COLOURS) - 1)]
 
 
+def rate_text(rate: float) -> str:
+    """A number of three digits at least.
+
+    Examples
+    --------
+    >>> rate_text(0.1234), rate_text(1452.3)
+    ('0.123', '1,452')
+    """
+    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
+
+
 def status_html(status: dict[str, Any]) -> str:
     """A run's state, place and progress as HTML; whatever people have written is escaped.
 
@@ -65,5 +76,5 @@ def layer_row(layer: dict[str, Any]) -> str:
     if layer["objective"] is not None:
         cells.append(f"objective {layer['objective']:.4g}")
     if layer["images_per_second"] is not None:
-        cells.append(f"{layer['images_per_second']:,.3g} images/s on average")
+        cells.append(f"{rate_text(layer['images_per_second'])} images/s on average")
     return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"

@@ -59,6 +59,11 @@ class LayerMemory:
         """Weights and what the optimiser adds to them."""
         return [sum(pair) for pair in zip(self.weights, self.optimiser, strict=True)]
 
+    @property
+    def at_rest(self) -> Bytes:
+        """The model once the layer has finished: without the momenta of its weights."""
+        return self.optimiser  # as many weights as momenta go
+
 
 def weight_bytes(cut: NetworkCut, layer: int, index: ChunkIndex) -> int:
     """The weights of one chunk."""
@@ -112,18 +117,19 @@ def worker_peaks(cut: NetworkCut, images: int | None) -> list[int]:
     """The most bytes that every worker holds at once, above what it holds when idle.
 
     Where layers train one after another, the most over their turns: a layer's turn holds the layers
-    below it as well. Where they are staggered, all of them at once.
+    below it as well, at rest. Where they are staggered, all of them at once.
     """
     memories = [layer_memory(cut, layer, images) for layer in cut.layers]
     if cut.staggered:
-        return phase_bytes(memories, memories)
-    phases = [phase_bytes(memories[: n + 1], [memories[n]]) for n in cut.layers]
+        return phase_bytes([], memories)
+    phases = [phase_bytes(memories[:n], [memories[n]]) for n in cut.layers]
     return [max(peaks) for peaks in zip(*phases, strict=True)]
 
 
-def phase_bytes(present: Sequence[LayerMemory], training: Sequence[LayerMemory]) -> Bytes:
-    """What every worker holds while some of the layers that are there train."""
-    lasting = [memory.model for memory in present] + [memory.copies for memory in training]
+def phase_bytes(finished: Sequence[LayerMemory], training: Sequence[LayerMemory]) -> Bytes:
+    """What every worker holds while some layers train, and others below them have finished."""
+    lasting = [memory.at_rest for memory in finished] + [memory.model for memory in training]
+    lasting += [memory.copies for memory in training]
     lasting += [memory.fields for memory in training] + [memory.staged for memory in training]
     largest = [max(sizes) for sizes in zip(*(m.temporaries for m in training), strict=True)]
     return _added(*lasting, largest)
