@@ -35,6 +35,7 @@ while read -r host workers memory; do
   ${YFCCDASK_SSH:-ssh} "$host" "export DASK_CONFIG='$DASK_CONFIG' OMP_NUM_THREADS=1
     nohup '$dask' worker --scheduler-file '$file' --nthreads 1 --nworkers ${workers:-\$(nproc)} \
       --memory-limit ${memory:-auto} --no-dashboard --local-directory /tmp --death-timeout 300 \
+      --dashboard-address 127.0.0.1:0 \
       --pid-file '$folder/workers-$host.pid' $interface \
       >>'$folder/workers-$host.log' 2>&1 </dev/null &" </dev/null
 done <"$hosts"

@@ -22,6 +22,7 @@ SMALL = [
     "layers.1.units=16",
     "layers.2.units=5",
     *(f"layers.{layer}.passes=1" for layer in range(3)),
+    "checkpoints.most_share=null",  # a commit at each layer's end, on a busy machine too
 ]
 
 

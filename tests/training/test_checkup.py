@@ -43,7 +43,7 @@ WORKER = GOOD | {
     "host": "node",
     "host_memory": 17 * 10**9,
     "malloc": {},
-    "gpu": {"cards": 0, "count": 0},
+    "gpu": {"cards": 0, "count": 0, "trained_on": False},
 }
 
 

@@ -51,6 +51,14 @@ def test_no_gpu_is_one_line_and_no_fault():
     assert gpu_findings(ClusterFacts({}, None, {})) == []
 
 
+def test_workers_of_dask_cuda_without_a_gpu_are_a_failure():
+    bare = {"tcp://b:1": {"gpu": NONE | {"trained_on": True}}}
+    only(gpu_findings(ClusterFacts({}, None, bare)), "gpus", FAILURE)
+    beside = gpu_findings(ClusterFacts({}, None, {"tcp://a:1": {"gpu": GPU}} | bare))
+    assert "no GPU" in only(beside, "gpus", FAILURE).found
+    assert len(beside) == 6
+
+
 def test_workers_without_gpus_beside_those_with_are_not_judged():
     workers = {"tcp://a:1": {"gpu": GPU}, "tcp://b:1": {"gpu": NONE}}
     assert {each.level for each in gpu_findings(ClusterFacts({}, None, workers))} == {OK}

@@ -220,6 +220,17 @@ def test_a_run_for_gpus_is_refused_without_one(machine, tiny_store, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("memory", ["10MB", "0.3 GB", 10**8])
+def test_a_worker_of_less_memory_than_it_starts_with_is_refused(memory):
+    with pytest.raises(ClusterError, match="at least 320 MB"):
+        ClusterRequest(memory=memory)
+
+
+@pytest.mark.parametrize("memory", [None, "auto", "0", "320MB", "0.5"])
+def test_memory_may_be_enough_a_share_or_without_a_limit(memory):
+    assert ClusterRequest(memory=memory).memory == memory
+
+
 def test_ucx_is_spoken_where_it_is_installed_and_never_with_tls(machine):
     machine(1, *embedded.FOR_GPUS)
     request = ClusterRequest(device="gpu", protocol="ucxx")

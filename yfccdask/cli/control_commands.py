@@ -20,6 +20,7 @@ from yfccdask.dashboard.progress import training_progress
 from yfccdask.dashboard.status_text import live_text, runs_table
 from yfccdask.dashboard.summary import layer_summaries, summary_text
 from yfccdask.data.run_locks import holder_of
+from yfccdask.errors import RunError
 from yfccdask.training.clusters import ClusterRequest
 from yfccdask.training.control.live import LiveRun, scheduler_of
 from yfccdask.training.run_overviews import list_runs, overview
@@ -67,6 +68,8 @@ def status_command(run: Path | None, cluster: ClusterRequest | None, as_json: bo
         holder = holder_of(run)
         if not holder:
             found = overview(run)
+            if found.state == "unreadable":
+                raise RunError(found.reason)
             say(as_json, found.as_dict(), f"{run}: {found.state}. {found.reason}".rstrip(" ."))
             return
         cluster = ClusterRequest(scheduler=holder["scheduler"])

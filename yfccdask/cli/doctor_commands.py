@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import click
+from distributed.versions import VersionMismatchWarning
 
 from yfccdask.cli.options import as_json, cluster_options, report_errors, say, settings
 from yfccdask.config import load_config
@@ -54,6 +55,7 @@ def doctor_command(
     """
     # Dask's client, given up on a scheduler that hangs, says so when it is collected.
     warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
+    warnings.simplefilter("ignore", VersionMismatchWarning)  # a finding says it
     if overrides and config is None:
         raise click.UsageError("expected --config with --set, found none")
     whole = None if config is None else load_config(config, overrides)

@@ -22,6 +22,7 @@ INSTALL = "`pip install 'yfccdask[cuda13]'` there, or [cuda12] for a driver of C
 GPU_WORKERS = (
     "start them by `dask cuda worker --rmm-pool-size 0.9 --set-rmm-allocator-for-libs cupy`"
 )
+BLIND = "start `dask worker` there, or see why `nvidia-smi` lists none"
 Places = dict[str, Facts]  # what `yfccdask.backend.gpu_facts` says, by worker
 Judge = Callable[[Places], Iterator[Finding]]
 
@@ -32,13 +33,23 @@ def gpu_findings(facts: ClusterFacts) -> list[Finding]:
     with_cards = {place: gpu for place, gpu in places.items() if gpu["cards"] or gpu["count"]}
     if not places:
         return []
+    found = blind_findings({p: gpu for p, gpu in places.items() if p not in with_cards})
     if not with_cards:
-        return [Finding("gpus", OK, f"none for {number_of(places)}: cores do the work")]
-    return [
+        none = Finding("gpus", OK, f"none for {number_of(places)}: cores do the work")
+        return found or [none]
+    return found + [
         finding
         for name, judge in JUDGES.items()
         for finding in list(judge(with_cards)) or well(name, with_cards)
     ]
+
+
+def blind_findings(places: Places) -> list[Finding]:
+    """Workers that dask-cuda started on machines without a GPU."""
+    if blind := [place for place, gpu in places.items() if gpu["trained_on"]]:
+        what = f"{place_names(blind)}: started by `dask cuda worker` where there is no GPU"
+        return [Finding("gpus", FAILURE, what, BLIND)]
+    return []
 
 
 def well(name: str, places: Places) -> list[Finding]:

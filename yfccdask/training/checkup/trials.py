@@ -17,6 +17,7 @@ from urllib.request import ProxyHandler, build_opener
 
 import dask.array as da
 import numpy as np
+import psutil
 from distributed import Client
 from distributed.comm.addressing import get_address_host, unparse_host_port
 
@@ -36,6 +37,7 @@ from yfccdask.training.checkup.findings import (
     reason,
 )
 from yfccdask.training.checkup.probes import PREFIX, in_thread, reach_facts
+from yfccdask.training.clusters import is_loopback
 from yfccdask.training.compatibility import PROTOCOL, place_names
 from yfccdask.training.control.live import LiveRun
 from yfccdask.training.planning.records import RunPlan
@@ -105,13 +107,30 @@ async def dashboard_findings(client: Client, facts: ClusterFacts) -> list[Findin
         what, remedy = "the scheduler has none", "start it with --dashboard-address :8787"
         return [Finding("dashboard", WARNING, what, remedy)]
     doors = facts.scheduler["doors"] if facts.scheduler else []
-    scheme = "https" if "https" in {door["protocol"] for door in doors} else "http"
-    where = unparse_host_port(get_address_host(scheduler.address), port)
+    pages = [door for door in doors if door["what"] == "dashboard"]
+    host = get_address_host(scheduler.address)
+    if pages and all(is_loopback(each) for door in pages for each in door["hosts"]):
+        if not is_own(host):
+            return [Finding("dashboard", OK, tunnel_text(host, port))]
+        host = pages[0]["hosts"][0]
+    scheme = "https" if "https" in {door["protocol"] for door in pages} else "http"
+    where = unparse_host_port(host, port)
     with_page = bool(facts.scheduler and facts.scheduler["controller"])
     return [
         await in_thread(PAGE_SECONDS, page_finding, f"{scheme}://{where}{route}", port)
         for route in (STATUS_PAGE, *[OWN_PAGE] * with_page)
     ]
+
+
+def is_own(host: str) -> bool:
+    """Whether a numeric address is one of this machine's."""
+    found = psutil.net_if_addrs().values()
+    return is_loopback(host) or host in {each.address for addresses in found for each in addresses}
+
+
+def tunnel_text(host: str, port: int) -> str:
+    """How to see a dashboard that its own machine alone reaches."""
+    return f"on loopback of {host} only, as it should be; `ssh -L 8787:127.0.0.1:{port} {host}`"
 
 
 def page_finding(url: str, port: int) -> Finding:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any, cast
 
+from dask.utils import parse_bytes
 from distributed import Security
 
 from yfccdask.errors import ClusterError
@@ -14,6 +15,7 @@ from yfccdask.errors import ClusterError
 LOOPBACK = "127.0.0.1"
 DEVICES = ("cpu", "gpu")
 PROTOCOLS = ("tcp", "ucxx")
+LEAST_MEMORY = 320 * 10**6  # resident once yfccdask is imported; the plan measures it anew
 RMM_POOL = 0.9  # what a CUDA context and its libraries take lies outside
 
 
@@ -84,6 +86,7 @@ class ClusterRequest:
                 "expected the scheduler whose workers are to be waited for, found none: name it"
             )
         self._check_choices()
+        self._check_memory()
         self._check_files()
         if not (self.loopback or self.encrypted or self.insecure):
             raise ClusterError(
@@ -131,6 +134,17 @@ class ClusterRequest:
                 "expected no TLS with the protocol ucxx, found both: UCX does not encrypt. Leave "
                 "--protocol away, or, on a network where everybody may run code as you, the TLS "
                 "files (and those in Dask's configuration)"
+            )
+
+    def _check_memory(self) -> None:
+        """Dask ends a process over its limit: below what it starts with it would never be there."""
+        size = 0.0
+        with suppress(ValueError):  # "auto", and what Dask itself refuses
+            size = parse_bytes(self.memory or 0)
+        if self.processes and 1 < size < LEAST_MEMORY:
+            raise ClusterError(
+                f"expected at least {LEAST_MEMORY // 10**6} MB of memory for a worker, found "
+                f"{self.memory}: it takes that much before its first image"
             )
 
     def _check_files(self) -> None:
