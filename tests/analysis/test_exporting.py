@@ -6,14 +6,17 @@ import json
 import numpy as np
 import pytest
 
+from tests.conftest import THREADS
 from yfccdask.analysis import exporting
 from yfccdask.analysis.exporting import export
 from yfccdask.analysis.network_pass import activations
 from yfccdask.analysis.results import read_result
+from yfccdask.config import load_config
 from yfccdask.data.commit_reading import read_array
 from yfccdask.data.commits import layer_path
 from yfccdask.data.safetensors_files import Tensor, write_safetensors
 from yfccdask.errors import RunError
+from yfccdask.training.start import train
 
 
 def test_safetensors_hold_the_commit_s_tensors(own_run, tmp_path, monkeypatch):
@@ -47,10 +50,13 @@ def test_a_tensor_of_another_size_than_it_says_is_no_file(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_pytorch_module_agrees_to_1e_5(own_run, tiny_store, tmp_path):
+@pytest.mark.parametrize("rectify", ["none", "both"])
+def test_the_pytorch_module_agrees_to_1e_5(tiny_store, tmp_path, rectify):
     torch = pytest.importorskip("torch")
     pytest.importorskip("safetensors")
-    done = export(own_run, tmp_path / "out", torch=True)
+    config = load_config("tiny", [f"layers.0.lcn.rectify={rectify}"])
+    run = train(config, tiny_store, tmp_path / "run", cluster=THREADS)
+    done = export(run, tmp_path / "out", torch=True)
     spec = importlib.util.spec_from_file_location("exported", done.path / "network.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -59,5 +65,5 @@ def test_the_pytorch_module_agrees_to_1e_5(own_run, tiny_store, tmp_path):
     with torch.no_grad():
         found = module.Network.load(done.path)(torch.from_numpy(images))
     for layer in (1, 2, 3):
-        expected = activations(own_run, tiny_store, layer).values
+        expected = activations(run, tiny_store, layer).values
         assert np.abs(found[layer].numpy() - expected).max() < 1e-5

@@ -26,11 +26,14 @@ def halves(device, field):
     return Pieces(arrays, places, Rectangle(0, field.shape[1], 0, width))
 
 
-@pytest.mark.parametrize(("size", "valid"), [(5, True), (5, False), (1, True)])
+@pytest.mark.parametrize(
+    ("size", "valid", "rectified"),
+    [(5, True, False), (5, False, True), (1, True, False), (3, True, True)],
+)
 @pytest.mark.parametrize("kind", [np.float32, np.float16])
-def test_lcn_agrees_with_float64(device, rng, size, valid, kind):
+def test_lcn_agrees_with_float64(device, rng, size, valid, rectified, kind):
     field = rng.normal(2, 1, size=(2, 20, 45, 3)).astype(kind)
-    window = ContrastWindow(size, 1.3, valid)
+    window = ContrastWindow(size, 1.3, valid, rectified)
     out = normalise_field(halves(device, field), window, 1e-4, stored=kind).get()
     expected = normalise_field(field.astype(np.float64), window, 1e-4)
     assert out.dtype == kind

@@ -104,10 +104,10 @@ def test_the_blocked_gradient_agrees_with_the_whole_one(rng):
         np.testing.assert_allclose(blocked.compute().ravel(), oracle.ravel(), rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("valid", [True, False])
+@pytest.mark.parametrize(("valid", "rectified"), [(True, False), (False, False), (True, True)])
 @pytest.mark.parametrize("bands", [(10,), (1, 4, 5), (3, 7)])
-def test_contrast_in_bands_has_the_bits_of_the_whole_field(rng, valid, bands):
-    window = ContrastWindow(5, 1.2, valid)
+def test_contrast_in_bands_has_the_bits_of_the_whole_field(rng, valid, rectified, bands):
+    window = ContrastWindow(5, 1.2, valid, rectified)
     height = 18 if valid else 10
     values, field = field_of(rng, (4, height, 17, 3), cut=(4, 6))
     out = normalise_block("lcn", field, window, 1e-4, bands, (9 if valid else 17,))

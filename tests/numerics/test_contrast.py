@@ -39,6 +39,18 @@ def test_valid_trims_two_windows_and_same_trims_nothing(rng):
     assert normalise_field(field, ContrastWindow(5, 1.2, False), 1e-4).shape == field.shape
 
 
+@pytest.mark.parametrize("kind", [np.float64, np.float32, np.float16])
+def test_a_rectified_field_has_the_parts_of_either_sign_as_maps_of_their_own(rng, kind):
+    field, window = rng.normal(size=(2, 9, 8, 3)).astype(kind), ContrastWindow(3, 1.0, True)
+    field[0, 2, 2, 1] = np.nan
+    plain = normalise_field(field, window, 1e-4, stored=kind)
+    out = normalise_field(field, window._replace(rectified=True), 1e-4, stored=kind)
+    assert out.dtype == kind
+    np.testing.assert_array_equal(out, np.concatenate([plain.clip(0), (-plain).clip(0)], axis=-1))
+    assert np.isnan(out).any()
+    assert not np.signbit(out[np.isfinite(out)]).any()
+
+
 def test_an_image_does_not_depend_on_its_neighbours_in_the_batch(rng):
     field = rng.normal(size=(3, 12, 12, 2)).astype(np.float32)
     window = ContrastWindow(3, 1.0, True)

@@ -11,8 +11,6 @@ from yfccdask.numerics.whole_network import (
     forward_images,
     forward_trace,
     image_gradient,
-    unit_directions,
-    unit_values,
     whitened,
     whitened_gradient,
 )
@@ -22,10 +20,11 @@ def numeric(function, at, direction, step=1e-5):
     return (function(at + step * direction) - function(at - step * direction)) / (2 * step)
 
 
+@pytest.mark.parametrize("rectified", [True, False])
 @pytest.mark.parametrize("valid", [True, False])
 @pytest.mark.parametrize("floor", [1e-4, 10.0])
-def test_normalisation_is_the_engine_s_and_its_gradient_is_right(rng, valid, floor):
-    window, field = ContrastWindow(5, 1.3, valid), rng.normal(size=(2, 11, 13, 3))
+def test_normalisation_is_the_engine_s_and_its_gradient_is_right(rng, valid, floor, rectified):
+    window, field = ContrastWindow(5, 1.3, valid, rectified), rng.normal(size=(2, 11, 13, 3))
     passes = contrast_passes(window, (11, 13), np.float64)
     one = normalised(field, passes, floor)
     np.testing.assert_allclose(one.out, normalise_field(field, window, floor), rtol=1e-10)
@@ -50,9 +49,10 @@ def test_whitening_s_gradient_is_its_transpose(rng):
 
 
 @pytest.mark.parametrize("valid", [(True, False), (False, True)])
+@pytest.mark.parametrize("signs", [1, 2])
 @pytest.mark.parametrize("layers", [1, 2, 3])
-def test_the_gradient_by_the_image_is_what_finite_differences_say(rng, valid, layers):
-    network = made_network(rng, valid)
+def test_the_gradient_by_the_image_is_what_finite_differences_say(rng, valid, layers, signs):
+    network = made_network(rng, valid, signs=signs)
     network = network._replace(layers=network.layers[:layers])
     images, way = rng.normal(size=(2, 3, 12, 12, 2))
     trace = forward_trace(network, images)
@@ -62,13 +62,16 @@ def test_the_gradient_by_the_image_is_what_finite_differences_say(rng, valid, la
     assert (gradient * way).sum() == pytest.approx(value, rel=1e-5)
 
 
-def test_a_unit_s_place_is_where_its_tile_puts_it(rng):
-    layer = made_network(rng).layers[0]
-    output = np.arange(200.0).reshape(1, 10, 10, 2)
-    tile = output[0, 2:4, 6:8].reshape(-1)
-    for unit in range(8):
-        assert unit_values(layer, output, [(1, 3, unit)]) == tile[unit]
-        assert (unit_directions(layer, [(1, 3, unit)]) * output).sum() == tile[unit]
+@pytest.mark.parametrize("layers", [1, 2, 3])
+def test_a_unit_s_response_is_its_place_in_the_top_layer_s_field(rng, layers):
+    network = made_network(rng)
+    network = network._replace(layers=network.layers[:layers])
+    top, images = network.layers[-1], rng.normal(size=(5, 12, 12, 2))
+    output = forward_images(network, images)[-1]
+    (row, column), (height, width) = np.array(top.grid) - 1, top.tile
+    tile = output[:, row * height :, column * width :].reshape(5, -1)
+    units = [(int(row), int(column), unit) for unit in range(5)]
+    np.testing.assert_allclose(responses_at(network, units, images), np.diagonal(tile))
 
 
 def test_ascent_finds_a_linear_unit_s_filter(rng):

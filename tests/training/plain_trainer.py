@@ -51,7 +51,10 @@ def forward(config, number, layer, trained, scale, field):
         return out
     lcn = settings.lcn
     window = ContrastWindow(lcn.window, lcn.spread or lcn.window / 4, lcn.mode == "valid")
-    return np.stack([naive.local_contrast(image, window, lcn.floor) for image in out])
+    out = np.stack([naive.local_contrast(image, window, lcn.floor) for image in out])
+    if lcn.rectify == "none":
+        return out
+    return np.concatenate([np.maximum(out, 0), np.maximum(-out, 0)], axis=-1)
 
 
 def initial_states(config, number, layer):

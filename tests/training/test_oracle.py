@@ -20,6 +20,12 @@ DEPTHS = {
     4: [WIDE, FLAT, FLAT | {"units": 3}, TOP | {"passes": 5}],
     5: [WIDE, FLAT, FLAT | {"window": 1}, FLAT, TOP | {"leaf": 2, "passes": 5}],
 }
+SIGNS = LCN | {"rectify": "both"}
+RECTIFIED = [
+    WIDE | {"lcn": SIGNS},
+    FLAT | {"units": 4, "rate": 1e-4, "lcn": SIGNS | {"mode": "valid"}},
+    TOP | {"rate": 1e-5, "leaf": 4},
+]
 STAGGERED = {"start": "after_blocks", "after_blocks": 2}
 
 
@@ -53,6 +59,15 @@ def test_a_sequential_run_agrees_with_the_plain_trainer(tiny_store, tmp_path, de
 @pytest.mark.parametrize("depth", [2, 3, 5])
 def test_a_staggered_run_agrees_with_the_plain_trainer(tiny_store, tmp_path, depth, sync_every):
     agrees(tmp_path, tiny_store, DEPTHS[depth], STAGGERED | {"sync_every": sync_every})
+
+
+@pytest.mark.parametrize("engine", [{}, {"chunk": [1, 2], "chunk_leaves": 1}])
+def test_layers_that_read_rectified_fields_agree_with_the_plain_trainer(
+    tiny_store, tmp_path, engine
+):
+    run = agrees(tmp_path, tiny_store, RECTIFIED, STAGGERED, **engine)
+    first, second, _ = run.geometry.layers
+    assert second.input.maps == 2 * first.maps
 
 
 def test_the_tiny_preset_agrees_with_the_plain_trainer(tiny_store, tmp_path):

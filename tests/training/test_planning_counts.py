@@ -10,8 +10,8 @@ from yfccdask.data.blocks import block
 from yfccdask.graph import initial_chunks, train_block
 from yfccdask.numerics.local_visits import Objective, Rates
 from yfccdask.training.inputs import Inputs, constant_array
+from yfccdask.training.planning.chunk_sizes import chunk_bytes, optimiser_bytes, weight_bytes
 from yfccdask.training.planning.chunking import Request, best_cut
-from yfccdask.training.planning.counting import chunk_bytes, optimiser_bytes, weight_bytes
 from yfccdask.training.planning.stages import transfers
 from yfccdask.training.planning.traffic import moved_bytes, tasks_of
 
@@ -21,6 +21,7 @@ LAYOUTS = [
     ("tiny", ["engine.chunk=[2, 2]", "engine.chunk_leaves=1"], 4),
     ("tiny", ["engine.chunk=[1, 1]", "engine.chunk_leaves=2"], 2),
     ("tiny", ["layers.0.lcn=null", "engine.chunk=[1, 3]"], 3),
+    ("tiny", ["layers.0.lcn.rectify=both", "engine.chunk=[1, 3]"], 3),
 ]
 
 

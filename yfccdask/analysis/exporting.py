@@ -119,6 +119,7 @@ def _layer_description(run: Run, commit: Commit, number: int) -> dict[str, Any]:
     if window is not None:
         mode = "valid" if window.valid else "same"
         lcn = {"window": window.size, "spread": window.spread, "mode": mode, "floor": floor}
+        lcn["rectify"] = "both" if window.rectified else "none"
     return {
         "grid": list(layer.grid),
         "window": list(layer.window),

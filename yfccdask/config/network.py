@@ -47,4 +47,5 @@ def _layer(layer: Layer, field: Field) -> LayerGeometry:
         tile=layer.tile,
         lcn_window=layer.lcn.window if layer.lcn else 1,
         lcn_mode=layer.lcn.mode if layer.lcn else "none",
+        signs=2 if layer.lcn and layer.lcn.rectify == "both" else 1,
     )

@@ -86,6 +86,9 @@ class Lcn(Section):
     """Standard deviation of the Gaussian in pixels; null for a quarter of the window."""
     floor: PositiveReal = 1.0e-4
     """Least divisor, in units of the layer's output."""
+    rectify: Literal["none", "both"] = "none"
+    """both: the next layer reads twice the maps, max(f, 0) of all and then max(-f, 0) of all; it
+    then wants about a quarter of the rate. The paper has none."""
 
     @model_validator(mode="after")
     def _odd(self) -> Lcn:
@@ -157,8 +160,9 @@ class Engine(Section):
     """Rows and columns of positions per weight chunk; null lets the planner choose."""
     chunk_leaves: Positive | None = None
     """Leaves per chunk of a dense layer; null lets the planner choose."""
-    weights: Literal["memory", "disk"] = "memory"
-    """Where weights and momenta lie between visits: disk streams every chunk through memory."""
+    weights: Literal["memory", "disk", "host"] = "memory"
+    """Where weights and momenta lie between visits: disk streams every chunk through memory; host,
+    for GPUs, streams those that don't fit the device from the memory of its host."""
     stage_fields: Literal["recompute", "memory", "disk"] = "recompute"
     """A layer's input on its later passes: computed again, or kept in memory or on disk."""
     scratch: str | None = None
@@ -178,8 +182,8 @@ class Arithmetic(Section):
     fields: Literal["full", "half"] = "full"
     """How the fields between layers are stored: like the weights, or in half precision."""
     momentum: Literal["full", "half"] = "full"
-    """How the weights' momentum is stored between visits: like the weights, or as bfloat16, to which
-    it is rounded after every visit (in a dense layer after every mini-batch)."""
+    """How the weights' momentum is stored between visits: like the weights, or as bfloat16, rounded
+    after every visit (in a dense layer after every mini-batch)."""
 
     @model_validator(mode="after")
     def _on_a_gpu(self) -> Arithmetic:
@@ -274,6 +278,15 @@ class Config(Section):
                     f"expected engine.{key} other than disk with device gpu, found disk: what a "
                     "GPU works on stays in its memory"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _hosted_beside_a_gpu(self) -> Config:
+        if self.engine.weights == "host" and self.arithmetic.device != "gpu":
+            raise ValueError(
+                "expected engine.weights memory or disk with device cpu, found host: weights "
+                "lie in the host's memory anyway; set arithmetic.device=gpu, or leave it away"
+            )
         return self
 
     @model_validator(mode="after")

@@ -32,6 +32,8 @@ class LayerGeometry:
         ``2 * (lcn_window - 1)`` pixels (two passes), "same" trims none, "none" is no LCN.
     leaf : int
         Inputs per leaf of a dense layer (0 for a local one).
+    signs : int
+        2 where LCN leaves positive and negative parts as maps of their own, else 1.
     """
 
     input: Field
@@ -43,6 +45,7 @@ class LayerGeometry:
     lcn_window: int = 1
     lcn_mode: str = "none"
     leaf: int = 0
+    signs: int = 1
 
     @property
     def dense(self) -> bool:
@@ -97,7 +100,7 @@ class LayerGeometry:
                 f"output of {out}, found a trim of {self.trim} pixels: use a smaller lcn.window "
                 "or lcn.mode same"
             )
-        return Field(out.height - self.trim, out.width - self.trim, out.maps)
+        return Field(out.height - self.trim, out.width - self.trim, self.signs * out.maps)
 
     @property
     def all_positions(self) -> Rectangle:
@@ -154,6 +157,7 @@ def local_layer(
     tile: tuple[int, int] = (4, 4),
     lcn_window: int = 1,
     lcn_mode: str = "none",
+    signs: int = 1,
 ) -> LayerGeometry:
     """An untied locally connected layer over ``field``.
 
@@ -172,9 +176,8 @@ def local_layer(
         _steps(field.height, window, stride, "height"),
         _steps(field.width, window, stride, "width"),
     )
-    layer = LayerGeometry(
-        field, (window, window), stride, grid, tile, _maps(units, tile), lcn_window, lcn_mode
-    )
+    given = (field, (window, window), stride, grid, tile, _maps(units, tile))
+    layer = LayerGeometry(*given, lcn_window, lcn_mode, signs=signs)
     layer.normalised  # noqa: B018  (checks that LCN leaves something)
     return layer
 

@@ -59,7 +59,7 @@ def normalise_block(
         Type of the result, the field's unless given.
     """
     whole, kind = field_layout(field).field, np.dtype(stored or field.dtype)
-    chunks = ((field.shape[0],), rows, columns, (whole.maps,))
+    chunks = ((field.shape[0],), rows, columns, (window.signs * whole.maps,))
     if len(rows) == len(columns) == 1:
         pieces, places = pieces_of(field, field_layout(field).whole)
         where = (places, field_layout(field).whole)
@@ -76,7 +76,7 @@ def normalise_block(
             how = (read, window, size, band, stripe)
             tasks[part] = Task(part, measure, *pieces_of(field, read), *how)
             given = (*pieces_of(field, kept), kept, TaskRef(part), TaskRef((mean,)))
-            tasks[key] = Task(key, divide, *given, floor, kind)
+            tasks[key] = Task(key, divide, *given, floor, kind, window.signs)
     return array_from_tasks(name, tasks, [field], chunks, kind, _pins(tasks, owners))
 
 
@@ -148,6 +148,7 @@ def divide(
     c: np.ndarray,
     floor: float,
     stored: np.dtype[Any],
+    signs: int,
 ) -> np.ndarray:
     """Task: a rectangle of the normalised field (image, y, x, map)."""
-    return divide_contrast(Pieces(pieces, places, region), planes, c, floor, stored)
+    return divide_contrast(Pieces(pieces, places, region), planes, c, floor, stored, signs)

@@ -20,7 +20,14 @@ import numpy as np
 
 from yfccdask.backend.device import library_of
 from yfccdask.geometry import Rectangle
-from yfccdask.numerics.contrast_kernels import add_columns, divide, smooth, sum_maps, sum_squares
+from yfccdask.numerics.contrast_kernels import (
+    add_columns,
+    divide,
+    divide_by_sign,
+    smooth,
+    sum_maps,
+    sum_squares,
+)
 from yfccdask.numerics.contrast_windows import (
     Axis,
     ContrastWindow,
@@ -176,24 +183,34 @@ def mean_sigma(sums: Array, width: int) -> Array:
 
 
 def divide_contrast(
-    field: Array | Pieces, planes: Planes, c: Array, floor: float, stored: Any = None
+    field: Array | Pieces,
+    planes: Planes,
+    c: Array,
+    floor: float,
+    stored: Any = None,
+    signs: int = 1,
 ) -> Array:
     """The normalised pixels of a rectangle (image, row, column, map).
 
     ``field`` covers the rectangle's own pixels, c is (image,) and no less than ``floor``;
-    ``stored`` is the type of the result, the one that is worked in unless given.
+    ``stored`` is the type of the result, the one that is worked in unless given; with 2 ``signs``
+    positive and negative parts are maps of their own.
     """
     pieces = as_pieces(field)
     kind = np.dtype(stored or worked_in(pieces))
     if _on_device(pieces):
-        return divide_on_device(pieces.contiguous(), planes, c, floor, kind)
-    out, buffer = np.empty((*planes.mean.shape, pieces.maps), kind), _image_buffer(pieces)
+        return divide_on_device(pieces.contiguous(), planes, c, floor, kind, signs)
+    out, buffer = np.empty((*planes.mean.shape, signs * pieces.maps), kind), _image_buffer(pieces)
     least, made = np.maximum(c, floor).astype(worked_in(pieces)), _Made(out, pieces)
     for number, (mean, sigma) in enumerate(zip(*planes, strict=True)):
         y, top, left = pieces.image(number, buffer)
-        divide(y, top, left, mean, sigma, least[number], made.image(number))
+        _divider(signs)(y, top, left, mean, sigma, least[number], made.image(number))
         made.keep(number)
     return out
+
+
+def _divider(signs: int) -> Any:
+    return divide if signs == 1 else divide_by_sign
 
 
 class _Made:
@@ -230,7 +247,7 @@ def normalise_field(
     if _on_device(pieces):
         return _normalise_on_device(pieces.contiguous(), window, rows, columns, floor, kind)
     if out is None:
-        out = np.empty((pieces.images, height, width, pieces.maps), kind)
+        out = np.empty((pieces.images, height, width, window.signs * pieces.maps), kind)
     passes, buffer = _Passes(window, rows, columns, pieces), _image_buffer(pieces)
     planes, made = empty_planes(pieces.first(1), (0, height), (0, width)), _Made(out, pieces)
     for number in range(pieces.images):
@@ -239,7 +256,8 @@ def normalise_field(
         c = mean_sigma(row_sums(planes[1:]), width)
         least = np.maximum(c, floor).astype(worked_in(pieces))[0]
         top, left = top + rows.kept[0], left + columns.kept[0]
-        divide(y, top, left, planes.mean[0], planes.sigma[0], least, made.image(number))
+        given = (y, top, left, planes.mean[0], planes.sigma[0], least)
+        _divider(window.signs)(*given, made.image(number))
         made.keep(number)
     return out
 
@@ -251,4 +269,4 @@ def _normalise_on_device(
     c = mean_sigma_on_device(row_sums_on_device([planes.sigma]), len(columns.kept_scales))
     top, left = pieces.region.top, pieces.region.left
     kept = Rectangle(*(top + row for row in rows.kept), *(left + x for x in columns.kept))
-    return divide_on_device(pieces._replace(region=kept), planes, c, floor, kind)
+    return divide_on_device(pieces._replace(region=kept), planes, c, floor, kind, window.signs)

@@ -38,12 +38,13 @@ class Passes(NamedTuple):
     second: Smoothing
     inner: tuple[slice, slice]
     kept: tuple[slice, slice]  # within inner
+    rectified: bool
 
 
 class Normalised(NamedTuple):
     """A field's normalisation, and what its gradient needs.
 
-    out, v : (image, y, x, map), v over the first pass' centres
+    out, v : (image, y, x, map), v over the first pass' centres; out has twice the maps if rectified
     sigma : (image, y, x)
     divisor : (image, y, x), ``max(c, sigma)``
     c : (image,), no less than the floor
@@ -63,7 +64,7 @@ def contrast_passes(window: ContrastWindow, size: tuple[int, int], dtype: Any) -
     inner = tuple(slice(*first) for first, _ in spans)
     kept = tuple(slice(second[0] - first[0], second[1] - first[0]) for first, second in spans)
     first, second = Smoothing(low, left), Smoothing(high, right)
-    return Passes(first, second, (inner[0], inner[1]), (kept[0], kept[1]))
+    return Passes(first, second, (inner[0], inner[1]), (kept[0], kept[1]), window.rectified)
 
 
 def _axis_matrices(window: ContrastWindow, length: int, dtype: Any) -> tuple[Array, Array]:
@@ -95,17 +96,23 @@ def normalised(field: Array, passes: Passes, floor: float) -> Normalised:
     c = np.maximum(sigma.mean(axis=(1, 2)), floor).astype(field.dtype)
     divisor = np.maximum(sigma, c[:, None, None])
     out = v[:, passes.kept[0], passes.kept[1]] / divisor[..., None]
+    if passes.rectified:
+        out = np.concatenate([np.maximum(out, 0), np.maximum(-out, 0)], axis=-1)
     return Normalised(out, v, sigma, divisor, c)
 
 
 def normalised_gradient(by_out: Array, one: Normalised, passes: Passes, floor: float) -> Array:
     """The gradient by the field (image, y, x, map), from the one by its normalisation.
 
-    Where ``c`` and sigma are the same to the last bit the one through sigma is taken.
+    Where ``c`` and sigma are the same to the last bit the one through sigma is taken; where a
+    rectified field is 0, there is none.
     """
-    maps = by_out.shape[-1]
+    maps = one.v.shape[-1]
     kept = (slice(None), *passes.kept)
     by_divisor = -(by_out * one.out).sum(axis=-1) / one.divisor
+    if passes.rectified:
+        by_out = by_out * (one.out > 0)
+        by_out = by_out[..., :maps] - by_out[..., maps:]
     own = one.sigma >= one.c[:, None, None]
     mean_of = np.where(own, 0, by_divisor).mean(axis=(1, 2)) * (one.c > floor)
     by_sigma = np.where(own, by_divisor, 0) + mean_of[:, None, None]

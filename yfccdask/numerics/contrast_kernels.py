@@ -102,3 +102,22 @@ def divide(
             middle, factor = mean[j, k], one / max(sigma[j, k], least)
             for m in range(out.shape[2]):
                 target[k, m] = (row[uintp(left + k), m] - middle) * factor
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def divide_by_sign(
+    y: Array, top: int, left: int, mean: Array, sigma: Array, least: Any, out: Array
+) -> None:
+    """As `divide`; out has twice the maps, positive parts and then negative ones.
+
+    What is not a number stays that in both.
+    """
+    one, zero, maps = y.dtype.type(1), y.dtype.type(0), uintp(y.shape[2])
+    for j in range(out.shape[0]):
+        row, target = y[top + j], out[j]
+        for k in range(out.shape[1]):
+            middle, factor = mean[j, k], one / max(sigma[j, k], least)
+            for m in range(maps):
+                value = (row[uintp(left + k), m] - middle) * factor
+                target[k, m] = zero if value < zero else value
+                target[k, maps + m] = zero if value > zero else zero - value

@@ -11,11 +11,21 @@ Span = tuple[int, int]
 
 
 class ContrastWindow(NamedTuple):
-    """A Gaussian window and what happens at the border."""
+    """A Gaussian window, what happens at the border, and what becomes of signs.
+
+    ``rectified`` is whether the normalised field's positive and negative parts are maps of their
+    own: ``max(f, 0)`` of all maps, then ``max(-f, 0)`` of all.
+    """
 
     size: int
     spread: float
     valid: bool
+    rectified: bool = False
+
+    @property
+    def signs(self) -> int:
+        """Maps of the normalised field per map of the field."""
+        return 2 if self.rectified else 1
 
     @property
     def radius(self) -> int:

@@ -85,7 +85,8 @@ def contrast_window(config: Config, layer: int) -> tuple[ContrastWindow | None, 
         return None, 0.0
     lcn = settings.lcn
     spread = lcn.spread or lcn.window / 4
-    return ContrastWindow(lcn.window, spread, lcn.mode == "valid"), lcn.floor
+    window = ContrastWindow(lcn.window, spread, lcn.mode == "valid", lcn.rectify == "both")
+    return window, lcn.floor
 
 
 def constant_array(name: str, values: np.ndarray) -> da.Array:

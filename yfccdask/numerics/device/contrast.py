@@ -145,10 +145,15 @@ def mean_sigma_on_device(sums: Array, width: int) -> Array:
     return total / (rows * width)
 
 
-def divide_on_device(pieces: Pieces, planes: Planes, c: Array, floor: float, kind: Any) -> Array:
-    """The normalised pixels of a rectangle (image, row, column, map); pieces are contiguous."""
+def divide_on_device(
+    pieces: Pieces, planes: Planes, c: Array, floor: float, kind: Any, signs: int = 1
+) -> Array:
+    """The normalised pixels of a rectangle (image, row, column, map); pieces are contiguous.
+
+    With 2 ``signs``, positive and negative parts are maps of their own.
+    """
     library, maps = library_of(pieces.arrays[0]), pieces.maps
-    out = library.empty((*planes.mean.shape, maps), np.dtype(kind))
+    out = library.empty((*planes.mean.shape, signs * maps), np.dtype(kind))
     mean, sigma = (_Plane(plane, 0, 0) for plane in planes)
     whole = Rectangle(0, planes.mean.shape[1], 0, planes.mean.shape[2])
     for source, place in _shared(pieces, (0, 0), whole):
@@ -156,6 +161,6 @@ def divide_on_device(pieces: Pieces, planes: Planes, c: Array, floor: float, kin
         given = (source, *_steps(source), maps, place.width, mean.at(place), sigma.at(place))
         target = out[:, place.top :, place.left :]
         blocks = (-(-place.width * maps // THREADS), place.height, pieces.images)
-        how = (*mean.steps, c, float(floor), target, *_steps(out))
+        how = (*mean.steps, c, float(floor), signs, target, *_steps(out))
         library.launch(name, blocks, THREADS, (*given, *how))
     return out

@@ -95,24 +95,32 @@ MOMENTS(row_moments_float, float)
 MOMENTS(row_moments_half, Half)
 
 // out <- (y - mean) / max(sigma, c, floor) where a piece and a rectangle overlap; pointers are at
-// the overlap's first pixel. blocks: (group of values, row, image).
+// the overlap's first pixel. With 2 signs, the positive parts of all maps and then the negative
+// ones. blocks: (group of values, row, image).
 template <typename From, typename To> __device__ void divide(
     const From* y, Index image_values, Index row_values, Index maps, Index columns,
     const float* mean, const float* sigma, Index plane_image, Index plane_row, const double* c,
-    double floor, To* out, Index out_image, Index out_row) {
+    double floor, Index signs, To* out, Index out_image, Index out_row) {
     Index i = (Index)blockIdx.x * blockDim.x + threadIdx.x, row = blockIdx.y, image = blockIdx.z;
     if (i >= columns * maps) return;
-    Index at = image * plane_image + row * plane_row + (unsigned)i / (unsigned)maps;
+    Index pixel = (unsigned)i / (unsigned)maps, at = image * plane_image + row * plane_row + pixel;
     float least = (float)(c[image] > floor ? c[image] : floor);
     float value = widened(y[image * image_values + row * row_values + i]) - mean[at];
-    store(out + image * out_image + row * out_row + i, value / fmaxf(sigma[at], least));
+    value /= fmaxf(sigma[at], least);
+    To* to = out + image * out_image + row * out_row + i;
+    if (signs == 1) {
+        store(to, value);
+    } else {  // what is not a number stays that in both
+        store(to + pixel * maps, value < 0 ? 0.0f : value);
+        store(to + (pixel + 1) * maps, value > 0 ? 0.0f : 0.0f - value);
+    }
 }
 #define DIVIDE(name, From, To) extern "C" __global__ void name( \
     const From* y, Index image_values, Index row_values, Index maps, Index columns, \
     const float* mean, const float* sigma, Index plane_image, Index plane_row, const double* c, \
-    double floor, To* out, Index out_image, Index out_row) { \
+    double floor, Index signs, To* out, Index out_image, Index out_row) { \
     divide(y, image_values, row_values, maps, columns, mean, sigma, plane_image, plane_row, c, \
-           floor, out, out_image, out_row); }
+           floor, signs, out, out_image, out_row); }
 DIVIDE(divide_float_float, float, float)
 DIVIDE(divide_float_half, float, Half)
 DIVIDE(divide_half_float, Half, float)
