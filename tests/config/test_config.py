@@ -145,3 +145,9 @@ def test_any_values_survive_the_round_trip(seed, sparsity, chunk):
 def test_the_page_of_the_docs_is_the_schema_s():
     page = Path(__file__).parents[2] / "docs" / "configuration.md"
     assert page.read_text() == schema_page(), "run python docs/make_configuration_page.py"
+
+
+@pytest.mark.parametrize("override", ["layers.0.rectify=both", "layers.2.lcn.window=3"])
+def test_a_key_of_another_section_is_not_suggested_in_its_own_place(override):
+    with pytest.raises(ConfigError, match="belongs to another section, or to another kind"):
+        load_config("tiny", [override])

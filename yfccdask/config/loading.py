@@ -193,4 +193,6 @@ def _nearest(key: str) -> str:
     known = _keys(Config) | _keys(LocalLayer) | _keys(DenseLayer)
     close = difflib.get_close_matches(key, sorted(known), n=1)
     hint = f"; did you mean {close[0]}?" if close else ""
+    if key in known:
+        hint = "; it belongs to another section, or to another kind of layer"
     return f", found {key!r}{hint} (`yfccdask config show demo` lists every key)"
