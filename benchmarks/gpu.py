@@ -3,8 +3,9 @@
 Measures, in one process: the bandwidth of a copy on the device and to it, the rates of matrix
 products in every precision (and torch's at the same shapes, where torch is installed), then every
 stage and a whole step of parts of the paper's three layers, as ratios to their floors: the sum over
-stages of ``max(bytes / bandwidth, flop / rate)``. Gradients are compared with float64. Images per
-second of the whole network are what its parts come to. Writes
+stages of ``max(bytes / bandwidth, flop / rate)``. Then the link to the host's memory, a part of
+layer 2 streamed through it, and a staggered tick of the network on small images. Gradients are
+compared with float64. Images per second of the whole network are what its parts come to. Writes
 ``benchmarks/results/gpu-NAME.json`` and prints a table.
 """
 
@@ -31,6 +32,15 @@ from benchmarks.gpu_cases import (
     local_case,
     made_field,
     paper_layers,
+)
+from benchmarks.gpu_streaming import (
+    STREAMED_ROWS,
+    StaggeredTick,
+    link_speeds,
+    small_network,
+    streamed,
+    streamed_case,
+    tick_figures,
 )
 from benchmarks.recording import record
 from yfccdask.backend import to_host
@@ -208,8 +218,38 @@ def images_per_second(layers: dict[str, dict[str, Figures]]) -> dict[str, float]
     }
 
 
-def run(device: Library, clock: HostClock, makers: dict[str, Any], size: int = 2 << 30) -> Figures:
-    """All figures; ``makers`` make the cases one after the other: one is there at a time."""
+def beyond(
+    device: Library, clock: HostClock, figures: Figures, makers: dict[str, Any], size: int
+) -> Figures:
+    """The link, streamed visits, and a staggered tick; ``makers`` as for `run`."""
+    speeds, rates = figures["bytes per second"]["copy"], figures["flop per second"]
+    link = link_speeds(device, clock, size // 4)
+    found: Figures = {"bytes per second of the link": link}
+    case, both = makers["streamed"](), link["each way, both at once"]
+    found["streamed visit"] = {
+        precision: streamed(case, precision, clock, speeds, rates[precision], both)
+        for precision in PRECISIONS
+    }
+    del case
+    tick = makers["tick"]()
+    found["staggered tick"] = {
+        precision: tick_figures(tick, precision, clock, speeds, rates[precision])
+        for precision in PRECISIONS
+    }
+    return found
+
+
+def run(
+    device: Library,
+    clock: HostClock,
+    makers: dict[str, Any],
+    extra: dict[str, Any],
+    size: int = 2 << 30,
+) -> Figures:
+    """All figures; ``makers`` make the cases one after the other: one is there at a time.
+
+    ``extra`` makes the ``streamed`` case and the staggered ``tick``.
+    """
     speeds = bandwidths(device, clock, size)
     rates = product_rates(device, clock, 8192 if size > 1 << 20 else 64)
     figures: Figures = {"bytes per second": speeds, "flop per second": rates, "layers": {}}
@@ -225,6 +265,7 @@ def run(device: Library, clock: HostClock, makers: dict[str, Any], size: int = 2
                 own["torch / ours"] = torch_ratios(case, precision, clock)
         if "gradient errors" not in figures and case.stages is local_stages:
             figures["gradient errors"] = gradient_errors(case)
+    figures |= beyond(device, clock, figures, extra, size)
     how = (64, 300) if size > 1 << 20 else (2, 44)
     figures["images per second, fields"] = field_figures(device, clock, speeds["copy"], *how)
     figures["images per second, all layers"] = images_per_second(figures["layers"])
@@ -255,6 +296,15 @@ def paper_makers(device: Library) -> dict[str, Any]:
     }
 
 
+def extra_makers(device: Library) -> dict[str, Any]:
+    """A part of layer 2 that is streamed, and the paper's network on small images."""
+    two = paper_layers()[1]
+    return {
+        "streamed": lambda: streamed_case(device, two, STREAMED_ROWS, IMAGES, STEPS),
+        "tick": lambda: StaggeredTick(device, small_network()),
+    }
+
+
 def main() -> None:
     """Measure, print and record."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -264,7 +314,7 @@ def main() -> None:
     properties = cupy.cuda.runtime.getDeviceProperties(0)
     card = properties["name"].decode()
     name = parser.parse_args().name or card.replace(" ", "-").lower()
-    figures = run(device, DeviceClock(cupy), paper_makers(device))
+    figures = run(device, DeviceClock(cupy), paper_makers(device), extra_makers(device))
     cupy.get_default_memory_pool().free_all_blocks()
     figures["products beyond 2^31 elements agree"] = far_products_agree(device)
     figures["card"] = {

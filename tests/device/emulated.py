@@ -22,7 +22,9 @@ from typing import Any
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
+from tests.device.timelines import Timeline, Uses
 from yfccdask.backend.device import Product, sources
+from yfccdask.backend.device.pinned_blocks import Block, PinnedBlocks
 from yfccdask.backend.device.products import BRAIN, Operand
 
 HERE = Path(__file__).parent
@@ -96,6 +98,9 @@ class DeviceArray(NDArrayOperatorsMixin):
             raise ValueError("expected a reshape without a copy")
         return DeviceArray(view, self._owner)
 
+    def view(self, dtype: Any) -> DeviceArray:
+        return DeviceArray(self._values.view(dtype), self._owner.view(dtype))
+
     def astype(self, dtype: Any) -> DeviceArray:
         return DeviceArray(self._values.astype(dtype))
 
@@ -130,6 +135,8 @@ class Emulated:
     def __init__(self) -> None:
         self.launches = list[str]()
         self.guarded: list[np.ndarray] = []
+        self.uses, self.blocks = Uses(), PinnedBlocks(_poisoned)
+        self.timelines = {name: Timeline(name, self.uses) for name in ("compute", "up", "down")}
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> DeviceArray:
         """Poisoned memory between guards."""
@@ -144,6 +151,7 @@ class Emulated:
         return made
 
     def copy(self, array: DeviceArray) -> DeviceArray:
+        self._work_on(array)
         return self._holding(array._values)
 
     def upload(self, array: Any) -> DeviceArray:
@@ -157,6 +165,19 @@ class Emulated:
     def memory(self) -> int:
         return 1 << 30
 
+    def pinned(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        made = self.blocks.take(shape, dtype)
+        made.reshape(-1).view(np.uint8)[...] = 0xFF
+        return made
+
+    def stream(self, name: str) -> Timeline:
+        return self.timelines[name]
+
+    def _work_on(self, *values: Any) -> None:
+        for value in values:
+            if isinstance(value, DeviceArray):
+                self.uses.note(self.timelines["compute"], value, True)
+
     def launch(
         self,
         kernel: str,
@@ -168,6 +189,7 @@ class Emulated:
         """Run a kernel's source, within the limits of a GPU."""
         sources.signatures()[kernel].check(kernel, arguments)
         self.launches.append(kernel)
+        self._work_on(*arguments)
         assert threads % 32 == 0
         assert threads <= 1024
         assert shared <= 100 * 1024  # what every GPU since sm_80 has room for
@@ -185,6 +207,7 @@ class Emulated:
     def multiply(self, product: Product) -> None:
         """The products, column by column in flat memory."""
         self.launches.append(f"multiply-{product.operation}")
+        self._work_on(*(each.array for each in (product.a, product.b, product.c)))
         m, n, k = product.sizes
         shapes = {"N": lambda rows, columns: (rows, columns), "T": lambda r, c: (c, r)}
         for number in range(product.batch):
@@ -201,6 +224,11 @@ class Emulated:
         for whole in self.guarded:
             ends = np.concatenate([whole[:GUARD], whole[-GUARD:]]).view(np.uint8)
             assert (ends == 0xFF).all(), "a kernel wrote outside its arrays"
+
+
+def _poisoned(size: int) -> Block:
+    memory = np.full(size, 0xFF, np.uint8)
+    return Block(memory.ctypes.data, memory)
 
 
 def _cell(value: Any) -> Any:

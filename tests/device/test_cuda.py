@@ -1,12 +1,13 @@
 """The CuPy library's own doings, with stand-ins for CuPy: order of copies, types of arguments."""
 
 import ctypes
+import pickle
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from yfccdask.backend.device import cuda
+from yfccdask.backend.device import PAST, cuda
 from yfccdask.backend.device.uploads import PinnedUploads
 from yfccdask.errors import DeviceError
 
@@ -141,3 +142,74 @@ def test_a_gpu_that_is_not_there_is_said_so(monkeypatch, found, message):
     monkeypatch.setattr(cuda, "import_module", lambda _: cupy)
     with pytest.raises(DeviceError, match=message):
         cuda.open_cuda()
+
+
+class Queue:
+    """A stream of CuPy's that writes down what is asked of it."""
+
+    def __init__(self, name="own", non_blocking=False):
+        self.name, self.asked = name, []
+
+    def record(self):
+        return SimpleNamespace(of=self.name, synchronize=lambda: self.asked.append("host waits"))
+
+    def wait_event(self, event):
+        self.asked.append(f"waits for {event.of}")
+
+
+class Pointer:
+    def __init__(self):
+        self.asked = []
+
+    def copy_from_host_async(self, address, size, stream):
+        self.asked.append(("up", address, size, stream.name))
+
+    def copy_to_host_async(self, address, size, stream):
+        self.asked.append(("down", address, size, stream.name))
+
+
+@pytest.fixture
+def with_streams(monkeypatch):
+    """The library over streams and page-locked memory that write down what happens to them."""
+    locked, current = [], Queue("current")
+
+    def lock(size):
+        locked.append(np.zeros(size, np.uint8))
+        return SimpleNamespace(ptr=locked[-1].ctypes.data)
+
+    parts = {
+        "Stream": Queue,
+        "PinnedMemory": lock,
+        "get_current_stream": lambda: current,
+    }
+    cupy = SimpleNamespace(RawModule=lambda **_: None, cuda=SimpleNamespace(**parts))
+    monkeypatch.setattr(cuda, "import_module", lambda _: None)
+    return cuda.Cuda(cupy), locked, current
+
+
+def test_copies_have_streams_of_their_own(with_streams):
+    library, _, current = with_streams
+    up, compute = library.stream("up"), library.stream("compute")
+    assert library.stream("up") is up
+    assert library.stream("down") is not up
+    assert compute.stream is current
+    up.wait(compute.record())
+    up.wait(PAST)
+    assert up.stream.asked == ["waits for current"]
+    host, there = np.zeros(3, np.float32), SimpleNamespace(data=Pointer(), nbytes=12)
+    up.copy(host, there)
+    library.stream("down").copy(there, host)
+    assert there.data.asked == [
+        ("up", host.ctypes.data, 12, "own"),
+        ("down", host.ctypes.data, 12, "own"),
+    ]
+    up.record().wait()
+    assert pickle.loads(pickle.dumps(up.record())).wait() is None
+    assert up.stream.asked[1:] == ["host waits"] * 2
+
+
+def test_page_locked_memory_is_exactly_as_large_as_it_has_to_be(with_streams):
+    library, locked, _ = with_streams
+    array = library.pinned((5, 7), np.uint16)
+    assert [each.size for each in locked] == [70]
+    assert array.ctypes.data == locked[0].ctypes.data

@@ -30,12 +30,16 @@ ON_GPU = "arithmetic.device=gpu"
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("few", [False, True])
-def test_a_visit_s_buffers_are_what_the_plan_counts(device, rng, monkeypatch, precision, few):
+@pytest.mark.parametrize("momentum", ["full", "half"])
+def test_a_visit_s_buffers_are_what_the_plan_counts(
+    device, rng, monkeypatch, precision, few, momentum
+):
     images, units, inputs = 20, 40, 64
     if few:
         monkeypatch.setattr(visits, "MOST_TOGETHER", 2 * 8 * images * (units + inputs))
     numbers = np.arange(5).reshape(1, 5)
-    state = local_visits.initial_state(0, 0, numbers, units, inputs, 1.0, np.float32, "gpu")
+    how = (units, inputs, 1.0, np.float32, "gpu", momentum)
+    state = local_visits.initial_state(0, 0, numbers, *how)
     field = device.upload(rng.normal(size=(images, 8, 24, 1)).astype(np.float32))
     device.guarded.clear()
     how = (field, 0.1, Windows((8, 8), 4), Objective(0.1, 1e-3, 0.9), (Rates(0.01, 0.01, 1e-4),))
@@ -46,7 +50,8 @@ def test_a_visit_s_buffers_are_what_the_plan_counts(device, rng, monkeypatch, pr
     if few and rounded:  # the rounded weights of the group before are free again
         taken -= 2 * units * inputs * (5 - own)
     fresh, buffers = sum(part.nbytes for part in new), taken - sum(part.nbytes for part in new)
-    counted = 4 * visits.buffer_values(5, images, units, inputs, rounded)
+    half = momentum == "half"
+    counted = 4 * visits.buffer_values(5, images, units, inputs, rounded, half)
     assert fresh > 0
     assert 0.9 * counted < buffers < 1.1 * counted
 

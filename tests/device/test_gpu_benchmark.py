@@ -5,7 +5,9 @@ import pytest
 
 from benchmarks import gpu
 from benchmarks.gpu_cases import HostClock, dense_case, local_case, paper_layers
+from benchmarks.gpu_streaming import StaggeredTick, streamed_case
 from yfccdask.backend.device import library
+from yfccdask.config import load_config
 from yfccdask.geometry import Field, dense_layer, local_layer
 from yfccdask.training.planning.device_floors import Shape, local_stages, step_floor
 
@@ -19,7 +21,12 @@ def test_all_figures_are_made_of_any_layers(device, monkeypatch):
         "layer 1": lambda: local_case(device, "layer 1", local, 2, 3, 2),
         "layer 3": lambda: dense_case(device, "layer 3", dense, 2, 3, 2),
     }
-    figures = gpu.run(device, HostClock(), makers, size=1 << 10)
+    small = load_config("tiny", ["batching.data_block=4", "batching.mini_batch=2"])
+    extra = {
+        "streamed": lambda: streamed_case(device, local, 2, 3, 2),
+        "tick": lambda: StaggeredTick(device, small),
+    }
+    figures = gpu.run(device, HostClock(), makers, extra, size=1 << 10)
     assert library.LIBRARIES["gpu"] is device
     for layer in figures["layers"].values():
         for each in layer.values():
@@ -31,6 +38,9 @@ def test_all_figures_are_made_of_any_layers(device, monkeypatch):
     assert figures["images per second, fields"]["LCN / floor"] > 0
     assert figures["gradient errors"]["fp32"] < 1e-5
     assert gpu.printed(figures).row_count == 6
+    assert all(each > 0 for each in figures["bytes per second of the link"].values())
+    for name, key in (("streamed visit", "visit / floor"), ("staggered tick", "tick / floor")):
+        assert all(each[key] > 0 for each in figures[name].values())
 
 
 def test_floors_of_the_paper_s_layer_1_are_those_of_the_plan():

@@ -3,21 +3,25 @@
 import dask.array as da
 import numpy as np
 import pytest
+from dask.core import flatten
 from dask.local import get_sync
+from dask.sizeof import sizeof
 
 from yfccdask.backend import to_host
 from yfccdask.geometry import Field, Layout, dense_layer, local_layer
 from yfccdask.graph import (
     Forward,
     commit_graph,
+    forward_block,
     initial_chunks,
     layer_input,
     preprocess,
     train_block,
 )
 from yfccdask.graph.images import ContrastScale
-from yfccdask.graph.state_chunks import Chunk, make_local
+from yfccdask.graph.state_chunks import Chunk, chunks_at_rest, make_local, on_host
 from yfccdask.numerics.contrast import ContrastWindow
+from yfccdask.numerics.device.streaming import Hosted
 from yfccdask.numerics.states import Objective, Rates
 
 OBJECTIVE = Objective(sparsity=0.2, epsilon=1e-3, momentum=0.8)
@@ -29,7 +33,7 @@ DENSE = dense_layer(LOCAL.normalised, units=5, leaf=50)
 
 
 def chunks(result):
-    return [get_sync(result.__dask_graph__(), key) for key in result.__dask_keys__()]
+    return [get_sync(result.__dask_graph__(), key) for key in flatten(result.__dask_keys__())]
 
 
 def trained(images, moments, filters, device, dtype, stored=None):
@@ -85,3 +89,49 @@ def test_commits_are_written_from_the_device_and_read_to_it(device, monkeypatch)
     for part, before in zip(loaded, state, strict=True):
         assert not isinstance(part, np.ndarray)
         np.testing.assert_array_equal(part.get(), before.get())
+
+
+def test_a_block_has_the_same_bits_wherever_its_chunks_lie(device, rng):
+    values = rng.normal(size=(4, 10, 10, 3)).astype(np.float32)
+    pieces = {("field", 0, i, 0, 0): device.upload(values[:, 5 * i : 5 * i + 5]) for i in range(2)}
+    field = da.Array(pieces, "field", ((4,), (5, 5), (10,), (3,)), np.float32)
+    layout, hosted = Layout(LOCAL, (2, 2), (3, 1)), frozenset({(0, 0, 0), (1, 1, 0)})
+    found = []
+    for name, there in (("resident", frozenset()), ("streamed", hosted)):
+        how = {"seed": 1, "alpha": 0.9, "dtype": "f4", "device": "gpu", "momentum": "half"}
+        states = initial_chunks(f"first-{name}", layout, layer=0, hosted=there, **how)
+        states = train_block(f"one-{name}", states, field, 0.5, OBJECTIVE, RATES, 4)
+        made = chunks(states)
+        lie = [isinstance(each.state, Hosted) for each in made]
+        assert lie == [index in there for index in layout.indices()]
+        on_hosts = [each for each in made if isinstance(each.state, Hosted)]
+        assert all(sizeof(each) > sum(part.nbytes for part in each.opened()) for each in on_hosts)
+        out = forward_block(f"out-{name}", states, field, 0.5, 2)
+        parts = chunks(states.part("weights_momentum")) + chunks(states.part("offset"))
+        found.append([*parts, *map(to_host, chunks(out)), *chunks(states.finite())])
+        rested = chunks(chunks_at_rest(f"rest-{name}", states))
+        assert [isinstance(each.state, Hosted) for each in rested] == lie
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_hosted_chunk_is_committed_and_loaded_into_the_host_s_memory(device, monkeypatch):
+    layout, index = Layout(LOCAL, (4,), (4,)), (0, 0, 0)
+    how = (1, 0, np.arange(2).reshape(1, 2), 4, 6, 0.9, np.dtype("f4"), "gpu", "half")
+    chunk, written = on_host("gpu", make_local, *how), []
+
+    def keep(group, layout, index, state):
+        written.append(state)
+        return {}
+
+    monkeypatch.setattr(commit_graph, "write_chunk", keep)
+    commit_graph.write(chunk, "group", layout, index)
+    assert all(part.dtype == np.float32 for part in written[0])
+    monkeypatch.setattr(commit_graph, "read_state", lambda *_: written[0])
+    loaded = commit_graph.loaded_chunks(
+        "loaded", "group", layout, "f4", device="gpu", momentum="half", hosted=[index]
+    )
+    (again,) = chunks(loaded)
+    assert isinstance(again.state, Hosted)
+    for part, before in zip(again.opened(), chunk.opened(), strict=True):
+        np.testing.assert_array_equal(part, before)

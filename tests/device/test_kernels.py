@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from yfccdask.backend.device import operand_dtype
-from yfccdask.numerics import counter_random
+from yfccdask.numerics import bfloat16, counter_random
 from yfccdask.numerics.device import visits, weights
 
 THREADS = 64
@@ -90,6 +90,18 @@ def test_rounding_to_bfloat16_takes_columns_of_a_matrix(device, rng):
     part = device.upload(whole)[None][:, :, 20:33]
     out = visits.rounded(device, part)
     np.testing.assert_array_equal(out.get()[0], brain(whole[:, 20:33]))
+
+
+def test_bfloat16_is_the_host_s_and_comes_back_exactly(device, rng):
+    whole = normal(rng, 6, 50)
+    whole[0, :3] = np.inf, np.nan, 1 + 2.0**-8
+    bits = bfloat16.narrowed(device.upload(whole))
+    np.testing.assert_array_equal(bits.get(), bfloat16.narrowed(whole))
+    np.testing.assert_array_equal(
+        bfloat16.widened(bits[:, 10:31]).get(), bfloat16.widened(bits.get())[:, 10:31]
+    )
+    assert not bfloat16.all_finite(bits)
+    assert bfloat16.all_finite(bits[1:])
 
 
 def test_bfloat16_of_nan_is_nan(device):

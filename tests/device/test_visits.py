@@ -94,6 +94,31 @@ def test_positions_in_groups_have_the_same_bits(device, rng, monkeypatch):
         np.testing.assert_array_equal(one.get(), other.get())
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_local_visit_rounds_its_momentum_once(device, rng, precision):
+    field = device.upload(rng.normal(size=(8, 10, 8, 2)).astype(np.float32))
+    state, _ = both_states(LAYER.grid, 6, LAYER.inputs)
+    how = (field, 0.5, WINDOWS, OBJECTIVE, RATES, precision)
+    full, costs = local_visits.train_visit(state, *how)
+    half, other_costs = local_visits.train_visit(state.stored("half"), *how)
+    wanted = full.stored("half")
+    for one, other in zip((*half, other_costs), (*wanted, costs), strict=True):
+        np.testing.assert_array_equal(one.get(), other.get())
+    again, _ = local_visits.train_visit(half, *how)
+    expected, _ = local_visits.train_visit(wanted.whole(), *how)
+    np.testing.assert_array_equal(again.weights.get(), expected.weights.get())
+
+
+def test_a_dense_visit_rounds_its_momentum_after_a_mini_batch(device, rng):
+    field = device.upload(rng.normal(size=(4, 3, 4, 3)).astype(np.float32))
+    state, _ = both_states((1, 1), 5, 36)
+    how = (field, 0.5, 20, OBJECTIVE, RATES[:1])
+    full, _ = dense_visits.train_dense_visit(state, *how)
+    half, _ = dense_visits.train_dense_visit(state.stored("half"), *how)
+    for one, other in zip(half, full.stored("half"), strict=True):
+        np.testing.assert_array_equal(one.get(), other.get())
+
+
 def test_fields_of_half_precision_are_read_and_written(device, rng):
     field = rng.normal(size=(4, 10, 8, 2)).astype(np.float16)
     state, host = both_states(LAYER.grid, 6, LAYER.inputs)

@@ -13,6 +13,7 @@ from tests.device.test_graphs import (  # noqa: F401
     test_commits_are_written_from_the_device_and_read_to_it,
 )
 from tests.device.test_kernels import (  # noqa: F401
+    test_bfloat16_is_the_host_s_and_comes_back_exactly,
     test_bfloat16_of_nan_is_nan,
     test_code_terms_fill_the_slope_and_sum_the_roots,
     test_finish_step_adds_parts_and_descends_alpha,
@@ -24,7 +25,9 @@ from tests.device.test_kernels import (  # noqa: F401
 )
 from tests.device.test_visits import (  # noqa: F401
     test_a_dense_visit_agrees_with_float64,
+    test_a_dense_visit_rounds_its_momentum_after_a_mini_batch,
     test_a_local_visit_agrees_with_float64,
+    test_a_local_visit_rounds_its_momentum_once,
     test_codes_agree_with_float64,
     test_fields_of_half_precision_are_read_and_written,
 )

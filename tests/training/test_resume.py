@@ -27,6 +27,7 @@ MODES = {
     "staggered": STAGGERED,
     "weights on disk": ["engine.weights=disk", "engine.chunk=[2, 3]"],
     "fields in memory": ["engine.stage_fields=memory"],
+    "half momentum": [*STAGGERED, "arithmetic.momentum=half"],
 }
 
 
@@ -67,14 +68,29 @@ def staggered_run(tiny_store, tmp_path_factory):
     return train(config, tiny_store, tmp_path_factory.mktemp("whole") / "run", cluster=THREADS)
 
 
+@pytest.fixture(scope="module")
+def half_run(tiny_store, tmp_path_factory):
+    """On two workers, its dense layer in chunks; those that resume have one or three."""
+    config = load_config("tiny", [*MODES["half momentum"], "engine.chunk_leaves=1"])
+    path = tmp_path_factory.mktemp("half") / "run"
+    return train(config, tiny_store, path, cluster=ClusterRequest(workers=2, processes=False))
+
+
 @pytest.fixture
-def whole(mode, tiny_run, staggered_run):
+def whole(mode, request):
     """The undisturbed run of a mode: where weights and fields lie changes no bits."""
-    return staggered_run if mode == "staggered" else tiny_run
+    others = {"staggered": "staggered_run", "half momentum": "half_run"}
+    return request.getfixturevalue(others.get(mode, "tiny_run"))
+
+
+SLOWLY = [
+    pytest.param(mode, marks=[pytest.mark.slow] if mode == "half momentum" else [])
+    for mode in MODES
+]
 
 
 @pytest.mark.parametrize("tick", [1, 6])
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", SLOWLY)
 def test_a_run_that_was_cut_off_goes_on_to_the_same_bits(tiny_store, tmp_path, mode, tick, whole):
     config = load_config("tiny", [*MODES[mode], *EVERY_TWO, NO_GRACE])
     stopped = stopped_run(config, tiny_store, tmp_path / "stopped", tick)

@@ -46,6 +46,11 @@ file_option = click.Path(path_type=Path, dir_okay=False)
     "--memory", metavar="SIZE", help="Per worker, e.g. 4GB; default: this machine's, shared out."
 )
 @click.option(
+    "--host-memory",
+    metavar="SIZE",
+    help="Beside each GPU, whose own --memory is; default: no limit.",
+)
+@click.option(
     "--images", type=click.IntRange(min=1), metavar="N", help="Images of one pass, without a store."
 )
 @click.option(
@@ -62,6 +67,7 @@ def plan_command(
     data: Path | None,
     workers: int | None,
     memory: str | None,
+    host_memory: str | None,
     images: int | None,
     calibration: Path | None,
     save_calibration: Path | None,
@@ -80,6 +86,7 @@ def plan_command(
         data,
         workers=workers,
         memory=MEMORY_LIMIT // workers if memory is None else memory,
+        host_memory=host_memory,
         images=images,
         calibration=figures,
     )

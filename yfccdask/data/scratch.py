@@ -19,6 +19,7 @@ import numpy as np
 from numpy.lib import format as npy_format
 
 from yfccdask.errors import DataError
+from yfccdask.numerics.device.streaming import Hosted
 from yfccdask.numerics.local_visits import State
 
 Array = Any
@@ -59,10 +60,17 @@ def store_state(folder: str, place: str, state: State) -> StoredState:
     return stored
 
 
-def load_state(state: State | StoredState, parts: tuple[str, ...] = State._fields) -> State:
-    """A state in memory, read from disk if it lies there: only ``parts``, the others are None."""
+def load_state(
+    state: State | StoredState | Hosted, parts: tuple[str, ...] = State._fields
+) -> State:
+    """A state's arrays, read from disk if they lie there: only ``parts``, the others are None.
+
+    What is on its way to the host's memory is waited for.
+    """
     if isinstance(state, State):
         return state
+    if isinstance(state, Hosted):
+        return state.opened()
     try:
         found = {name: read_array(state.path / f"{name}.npy") for name in parts}
         return State(*(found.get(name) for name in State._fields))
@@ -70,9 +78,11 @@ def load_state(state: State | StoredState, parts: tuple[str, ...] = State._field
         raise scratch_error(state.path, error) from None
 
 
-def kept_like(before: State | StoredState, state: State, place: str) -> State | StoredState:
+def kept_like(before: State | StoredState | Hosted, state: Any, place: str) -> Any:
     """A state's next version where the one before lies: in memory, or on disk at ``place``."""
-    return state if isinstance(before, State) else store_state(before.folder, place, state)
+    if isinstance(before, StoredState):
+        return store_state(before.folder, place, state)
+    return state
 
 
 def store_piece(folder: str, place: str, values: Array) -> StoredPiece:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from yfccdask.graph.state_chunks import (
     StateChunks,
     chunks_from_tasks,
     put_on_disk,
+    put_on_host,
     with_no_costs,
 )
 from yfccdask.numerics.states import State
@@ -62,10 +64,12 @@ def loaded_chunks(
     device: str = "cpu",
     at_rest: bool = False,
     momentum: str = "full",
+    hosted: Collection[ChunkIndex] = (),
 ) -> StateChunks:
     """A layer's states from its group in a commit, in any layout, on ``device`` or on scratch.
 
-    ``at_rest`` says that it has finished; ``momentum`` how that of the weights is stored.
+    ``at_rest`` says that it has finished; ``momentum`` how that of the weights is stored;
+    the chunks ``hosted`` stay in the host's memory.
     """
     tasks = {
         (name, *index): Task((name, *index), load, group, layout, index, device, at_rest, momentum)
@@ -73,6 +77,9 @@ def loaded_chunks(
     }
     if scratch:
         tasks = {key: put_on_disk(task, scratch) for key, task in tasks.items()}
+    for index in hosted:
+        on_host = (group, layout, index, "cpu", at_rest, momentum)
+        tasks[name, *index] = put_on_host(Task((name, *index), load, *on_host), device)
     return chunks_from_tasks(name, layout, tasks, [], dtype, owners)
 
 

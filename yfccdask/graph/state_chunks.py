@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,28 +15,35 @@ from dask.threaded import get as threaded_get
 from distributed import get_worker
 
 from yfccdask.backend import to_host
+from yfccdask.backend.device import library_for
 from yfccdask.data.scratch import StoredState, kept_like, load_state, store_state
-from yfccdask.geometry import Layout
+from yfccdask.geometry import ChunkIndex, Layout
 from yfccdask.graph.pieces import Key, Owners, array_from_tasks, pinned_graph, pins_beside_chunks
 from yfccdask.numerics import dense_visits, local_visits
 from yfccdask.numerics.bfloat16 import all_finite, is_bfloat16, widened
+from yfccdask.numerics.device.streaming import Hosted, moved_to_host
 from yfccdask.numerics.local_visits import State
 
 
 class Chunk(NamedTuple):
     """One chunk as it lies in a worker's memory: its state, and the costs of its last visit.
 
-    The state of a streamed chunk is a `StoredState`: its arrays lie on the worker's own disk.
+    The state of a streamed chunk is a `StoredState`, whose arrays lie on the worker's own disk, or
+    `Hosted`, whose arrays lie in the host's memory although visits happen on a device.
     """
 
-    state: State | StoredState
+    state: State | StoredState | Hosted
     costs: np.ndarray
 
     def opened(self) -> State:
-        """The state's arrays, read from disk if they lie there."""
+        """The state's arrays, read from disk or waited for where that takes it."""
         return load_state(self.state)
 
-    def followed_by(self, state: State, costs: np.ndarray, place: str) -> Chunk:
+    def visited(self) -> State | Hosted:
+        """The state as a visit wants it: a hosted one goes through the device group by group."""
+        return self.state if isinstance(self.state, Hosted) else self.opened()
+
+    def followed_by(self, state: State | Hosted, costs: np.ndarray, place: str) -> Chunk:
         """The chunk's next version, which lies where this one does: in memory, or at ``place``."""
         return Chunk(kept_like(self.state, state, place), costs)
 
@@ -69,7 +76,7 @@ def chunks_at_rest(name: str, states: StateChunks) -> StateChunks:
 
 def rest(chunk: Chunk, place: str) -> Chunk:
     """Task: a chunk that isn't visited any more, at ``place`` if it lies on disk."""
-    return chunk.followed_by(chunk.opened().at_rest(), chunk.costs, place)
+    return chunk.followed_by(chunk.visited().at_rest(), chunk.costs, place)
 
 
 def place_of(name: str, index: tuple[int, int, int]) -> str:
@@ -234,11 +241,13 @@ def initial_chunks(
     scratch: Scratch | None = None,
     device: str = "cpu",
     momentum: str = "full",
+    hosted: Collection[ChunkIndex] = (),
 ) -> StateChunks:
     """The state before training: the same bits for every layout, and made on any ``device``.
 
     With ``scratch``, chunks are put on their workers' disks as they are made. ``momentum`` is how
-    that of the weights is stored, ``full`` or ``half``.
+    that of the weights is stored, ``full`` or ``half``. The chunks ``hosted`` are made on the
+    device and moved to the host's memory.
 
     Rows of a dense layer are normalised over all inputs, so its chunks first add up their
     integers' squares, which is exact in any order.
@@ -262,7 +271,19 @@ def initial_chunks(
             key: put_on_disk(task, scratch) if key[0] == name else task
             for key, task in tasks.items()
         }
+    tasks |= {key: put_on_host(tasks[key], device) for index in hosted if (key := (name, *index))}
     return chunks_from_tasks(name, layout, tasks, [], dtype, owners)
+
+
+def put_on_host(task: Task, device: str) -> Task:
+    """A task that makes a chunk, made to move it to the host's memory, for visits on a device."""
+    return Task(task.key, on_host, device, task.func, *task.args, **task.kwargs)
+
+
+def on_host(device: str, make: Callable[..., Chunk], *arguments: Any) -> Chunk:
+    """Task: make a chunk, and move it to page-locked memory of the host."""
+    state, costs = make(*arguments)
+    return Chunk(moved_to_host(library_for(device), state), costs)
 
 
 def put_on_disk(task: Task, scratch: Scratch) -> Task:

@@ -96,7 +96,7 @@ def visit(
     is where the new chunk goes if this one lies on disk.
     """
     field = Pieces(pieces, places, region).first(images)
-    trained = train(chunk.opened(), field, scale, how, objective, rates, precision)
+    trained = train(chunk.visited(), field, scale, how, objective, rates, precision)
     return chunk.followed_by(*trained, place)
 
 
@@ -158,4 +158,4 @@ def forward_local(
 ) -> np.ndarray:
     """Task: a chunk's part of the output field (image, y, x, map)."""
     field, how = Pieces(pieces, places, region), (windows, tile, rows, precision, stored)
-    return local_visits.forward_visit(chunk.opened(), field, scale, *how)
+    return local_visits.forward_visit(chunk.visited(), field, scale, *how)

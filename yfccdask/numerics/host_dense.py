@@ -9,7 +9,7 @@ import numpy as np
 from yfccdask.backend.device import HOST
 from yfccdask.geometry.rectangles import spans
 from yfccdask.numerics import kernels
-from yfccdask.numerics.bfloat16 import is_bfloat16, narrow, widened
+from yfccdask.numerics.bfloat16 import is_bfloat16, narrow, widen
 from yfccdask.numerics.fields import Pieces
 from yfccdask.numerics.host_visits import descend_alpha, descend_offset
 from yfccdask.numerics.states import Objective, Rates, State
@@ -82,14 +82,19 @@ class HostDense:
         kind, n = w.dtype.type, len(gs) // 2
         rates = kind(momentum), kind(1 / n), kind(rate.weights)
         squares, half = np.zeros(len(w)), is_bfloat16(m)
+        wide = np.empty_like(buffer) if half else buffer
         for start, stop in spans(operand.shape[1], COLUMNS):
             gradient = buffer[: len(w) * (stop - start)].reshape(len(w), -1)
             np.matmul(gs.T, operand[:, start:stop], out=gradient)
             stored = m[:, part.start + start : part.start + stop]
-            moved = (widened(stored), 0) if half else (m, part.start + start)
-            kernels.descend_rows(w, part.start + start, *moved, gradient, *rates, scale, squares)
+            first = part.start + start
+            moved, at = m, first
             if half:
-                narrow(moved[0], stored)
+                moved, at = wide[: gradient.size].reshape(gradient.shape), 0
+                widen(stored, moved)
+            kernels.descend_rows(w, first, moved, at, gradient, *rates, scale, squares)
+            if half:
+                narrow(moved, stored)
         return squares
 
     def descend_rest(

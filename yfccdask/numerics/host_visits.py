@@ -129,6 +129,10 @@ class HostTraining:
         if self.half:
             narrow(self.momentum, self.state.weights_momentum[self.index])
 
+    def new(self) -> State:
+        """The state that was given, trained."""
+        return self.state
+
 
 def descend_offset(
     state: State, index: Index, total: Array, share: float, momentum: float, rate: float
@@ -187,3 +191,6 @@ class HostForwarding:
         np.matmul(self.x, self.state.weights[self.index].T, out=self.z)
         code, out = self.z[:size].reshape(size, *self.tile), self.tiles[images, i, :, j]
         np.multiply(code, self.state.alpha[self.index], out=out, casting="same_kind")
+
+    def end(self) -> None:
+        """Nothing is left to do for a position."""

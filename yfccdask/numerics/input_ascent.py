@@ -15,10 +15,9 @@ import numpy as np
 
 from yfccdask.numerics.whole_network import (
     WholeNetwork,
-    forward_trace,
-    image_gradient,
-    unit_directions,
-    unit_values,
+    gradient_below,
+    trace_below,
+    unit_gradients,
 )
 
 Array = Any
@@ -55,8 +54,8 @@ def on_sphere(images: Array, windows: Array) -> Array:
 
 def responses_at(network: WholeNetwork, units: Sequence[Unit], images: Array) -> Array:
     """The response of each top-layer unit to its image (image, y, x, channel), (image,)."""
-    top = forward_trace(network, images).outputs[-1]
-    return unit_values(network.layers[-1], top, units)
+    _, field = trace_below(network, images)
+    return _values(field, unit_gradients(network.layers[-1], units, field.shape[1:]))
 
 
 def seeded_starts(
@@ -67,9 +66,9 @@ def seeded_starts(
     LCN makes a network blind to the scale of its input, so noise that no unit sees would never
     leave an input that began with it; a gradient has none.
     """
-    trace = forward_trace(network, on_sphere(noise, windows))
-    directions = unit_directions(network.layers[-1], units)
-    return on_sphere(image_gradient(network, trace, directions), windows)
+    trace, field = trace_below(network, on_sphere(noise, windows))
+    directions = unit_gradients(network.layers[-1], units, field.shape[1:])
+    return on_sphere(gradient_below(network, trace, directions), windows)
 
 
 def ascend(
@@ -88,24 +87,29 @@ def ascend(
         At most so many; ends where no unit's angle is worth a step any more.
     """
     inputs, norm = starts, _lengths(starts)
-    directions = unit_directions(network.layers[-1], units)
-    trace = forward_trace(network, inputs)
-    values = unit_values(network.layers[-1], trace.outputs[-1], units)
+    trace, field = trace_below(network, inputs)
+    directions = unit_gradients(network.layers[-1], units, field.shape[1:])
+    values = _values(field, directions)
     angles = np.full(len(units), FIRST_ANGLE)
     for _ in range(steps):
-        gradient = _admissible(image_gradient(network, trace, directions), windows)
+        gradient = _admissible(gradient_below(network, trace, directions), windows)
         tangent = _tangent(gradient, inputs, norm)
         tried = _turned(inputs, tangent, angles, norm)
-        there = forward_trace(network, tried)
-        found = unit_values(network.layers[-1], there.outputs[-1], units)
+        there, field = trace_below(network, tried)
+        found = _values(field, directions)
         better = found > values
         inputs = np.where(better[:, None, None, None], tried, inputs)
         values = np.where(better, found, values)
         angles = np.where(better, np.minimum(angles * GROWTH, LARGEST_ANGLE), angles / 2)
         if not (angles > LEAST_ANGLE).any():
             break
-        trace = there if better.all() else forward_trace(network, inputs)
+        trace = there if better.all() else trace_below(network, inputs)[0]
     return Optimum(inputs, values)
+
+
+def _values(field: Array, directions: Array) -> Array:
+    """Responses (image,): what the top layer reads along their gradients, added in float64."""
+    return (field * directions).sum(axis=(1, 2, 3), dtype=np.float64).astype(field.dtype)
 
 
 def _admissible(images: Array, windows: Array) -> Array:

@@ -89,8 +89,8 @@ def descend_rows(
 ) -> None:
     """In place: ``m <- decay m + share gradient``, ``w <- scale w - rate m``, from a column on.
 
-    ``w`` and ``m`` are (unit, input), ``gradient`` holds some of their columns, from ``first`` on of
-    ``w`` and ``m_first`` on of ``m``.
+    ``w`` and ``m`` are (unit, input), ``gradient`` holds some of their columns: from ``first`` on
+    of ``w``, from ``m_first`` on of ``m``.
     ``scale`` (unit,) is what rows are still to be multiplied by (1 where they are of unit norm).
     The squares of the new values are added to ``squares`` (unit,), float64.
     """

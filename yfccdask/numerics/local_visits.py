@@ -15,6 +15,8 @@ import numpy as np
 from yfccdask.backend import use_one_blas_thread
 from yfccdask.backend.device import library_for, library_of
 from yfccdask.numerics.counter_random import initial_weights
+from yfccdask.numerics.device.streamed_visits import StreamedForwarding, StreamedTraining
+from yfccdask.numerics.device.streaming import Hosted
 from yfccdask.numerics.device.visits import DeviceForwarding, DeviceTraining
 from yfccdask.numerics.device.weights import initial_weights_on
 from yfccdask.numerics.fields import Pieces, as_pieces
@@ -86,22 +88,23 @@ def initial_state(
 
 @diverging
 def train_visit(
-    state: State,
+    state: State | Hosted,
     field: Array | Pieces,
     scale: float,
     windows: Windows,
     objective: Objective,
     rates: tuple[Rates, ...],
     precision: str = "fp32",
-) -> tuple[State, Array]:
+) -> tuple[Any, Array]:
     """Train a chunk of positions on every mini-batch of a data block.
 
     Parameters
     ----------
-    state : State
-        The chunk before; it stays as it is.
+    state : State or Hosted
+        The chunk before; it stays as it is. A hosted one is streamed through the device.
     field : Pieces, or array (image, y, x, map)
-        The part of the input field that the chunk's windows cover, where the state lies.
+        The part of the input field that the chunk's windows cover: where the state lies, or on the
+        device.
     scale : float
         What the field is multiplied by to have the layer's set deviation.
     windows, objective : Windows, Objective
@@ -112,18 +115,16 @@ def train_visit(
 
     Returns
     -------
-    state : State
+    state : State or Hosted
         Freshly made, where the old one lies.
     costs : array (mini_batch, grid_y, grid_x, 2) of float64
         Reconstruction and sparsity terms before each update, averaged over images.
     """
     use_one_blas_thread()
-    pieces, new = as_pieces(field), state.copied()
+    pieces = as_pieces(field)
     images = mini_batch_size(pieces.images, rates)
-    given = (new, pieces, scale, windows, objective, images, len(rates))
-    training: Training = HostTraining(*given)
-    if library_of(state.weights).on_device:
-        training = DeviceTraining(*given, precision)
+    how = (pieces, scale, windows, objective, images, len(rates))
+    training = _training(state, how, precision)
     for group in training.groups():
         training.begin(group)
         for step, rate in enumerate(rates):
@@ -133,12 +134,21 @@ def train_visit(
             training.find_gradients()
             training.descend(step, rate)
         training.end()
-    return new, training.costs / max(images, 1)
+    return training.new(), training.costs / max(images, 1)
+
+
+def _training(state: State | Hosted, how: Any, precision: str) -> Training:
+    """What trains a fresh copy of a state, where that lies."""
+    if isinstance(state, Hosted):
+        return StreamedTraining(state, *how, precision)
+    if library_of(state.weights).on_device:
+        return DeviceTraining(state.copied(), *(*how, precision))
+    return HostTraining(state.copied(), *how)
 
 
 @diverging
 def forward_visit(
-    state: State,
+    state: State | Hosted,
     field: Array | Pieces,
     scale: float,
     windows: Windows,
@@ -160,12 +170,19 @@ def forward_visit(
     """
     use_one_blas_thread()
     pieces, kind = as_pieces(field), np.dtype(stored or state.weights.dtype)
-    given = (state, pieces, scale, windows, tile, rows, kind)
-    forwarding: Forwarding = HostForwarding(*given)
-    if library_of(state.weights).on_device:
-        forwarding = DeviceForwarding(*given, precision)
+    forwarding = _forwarding(state, (pieces, scale, windows, tile, rows, kind), precision)
     for group in forwarding.groups():
         forwarding.begin(group)
         for start in range(0, pieces.images, rows):
             forwarding.forward(slice(start, min(start + rows, pieces.images)))
+        forwarding.end()
     return forwarding.out
+
+
+def _forwarding(state: State | Hosted, how: Any, precision: str) -> Forwarding:
+    """What propagates through a state, where that lies."""
+    if isinstance(state, Hosted):
+        return StreamedForwarding(state, *how, precision)
+    if library_of(state.weights).on_device:
+        return DeviceForwarding(state, *(*how, precision))
+    return HostForwarding(state, *how)

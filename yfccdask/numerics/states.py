@@ -137,6 +137,9 @@ class Training(Protocol):
     def end(self) -> None:
         """Turn from a group: its momentum is rounded where it is stored so."""
 
+    def new(self) -> Any:
+        """The state after all groups, where the one before lies."""
+
 
 class Forwarding(Protocol):
     """The forward pass of some positions at once."""
@@ -151,3 +154,6 @@ class Forwarding(Protocol):
 
     def forward(self, images: slice) -> None:
         """Write the group's tiles of some images."""
+
+    def end(self) -> None:
+        """Turn from a group."""

@@ -1,13 +1,14 @@
 """A whole network on whole images, forward and backward, as plain products per position.
 
-The readable form of what the engine computes in chunks: for networks whose weights fit in memory.
-A dense layer is the one position whose window is the whole field.
+The readable form of what the engine computes in chunks. Weights are looked at position by position,
+and only where a window isn't blank, so that they may be an array or read from elsewhere. A dense
+layer is the one position whose window is the whole field.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -25,10 +26,23 @@ from yfccdask.numerics.whitening import filter_images, normalise_contrast
 Array = Any
 
 
+class PartedWeights(Protocol):
+    """Weights (grid_y, grid_x, unit, input) that need not be in memory all at once."""
+
+    shape: tuple[int, ...]
+    dtype: Any
+
+    def parts(self, index: tuple[int, ...]) -> Iterator[tuple[slice, Array]]:
+        """A position's weights (unit, input) in parts along its inputs, and where each lies."""
+
+    def row(self, unit: tuple[int, int, int]) -> Array:
+        """One unit's weights (input,)."""
+
+
 class WholeLayer(NamedTuple):
     """A trained layer.
 
-    weights : (grid_y, grid_x, unit, input)
+    weights : (grid_y, grid_x, unit, input), an array or `PartedWeights`
     alpha : (grid_y, grid_x)
     scale : what brings its input field to the set deviation
     window, tile : (int, int), pixels that a position reads, and writes
@@ -38,7 +52,7 @@ class WholeLayer(NamedTuple):
     floor : LCN's least divisor
     """
 
-    weights: Array
+    weights: Array | PartedWeights
     alpha: Array
     scale: float
     window: tuple[int, int]
@@ -132,10 +146,13 @@ def _folded(values: Array, halo: int, axis: int) -> Array:
 def layer_output(layer: WholeLayer, field: Array) -> Array:
     """A layer's output field (image, y, x, map), ``s = alpha W x`` as tiles, before LCN."""
     use_one_blas_thread()
-    out = np.empty((len(field), *layer.output), layer.weights.dtype)
+    out = np.zeros((len(field), *layer.output), layer.weights.dtype)
     for index in np.ndindex(layer.grid):
         x = field[(slice(None), *_read(layer, index))].reshape(len(field), -1)
-        code = (x @ layer.weights[index].T) * layer.weights.dtype.type(_gain(layer, index))
+        if not x.any():
+            continue
+        code = sum(x[:, where] @ part.T for where, part in _parts(layer.weights, index))
+        code = code * layer.weights.dtype.type(_gain(layer, index))
         out[(slice(None), *_written(layer, index))] = code.reshape(len(field), *layer.tile, -1)
     return out
 
@@ -147,10 +164,23 @@ def layer_gradient(layer: WholeLayer, by_output: Array, size: tuple[int, ...]) -
         g = by_output[(slice(None), *_written(layer, index))].reshape(len(by_output), -1)
         if not g.any():
             continue
-        by_patch = (g @ layer.weights[index]) * layer.weights.dtype.type(_gain(layer, index))
+        by_patch = np.concatenate([g @ part for _, part in _parts(layer.weights, index)], axis=1)
+        by_patch *= layer.weights.dtype.type(_gain(layer, index))
         where = (slice(None), *_read(layer, index))
         by_field[where] += by_patch.reshape(len(by_output), *layer.window, -1)
     return by_field
+
+
+def _parts(weights: Array | PartedWeights, index: tuple[int, ...]) -> Iterator[tuple[slice, Array]]:
+    """A position's weights in parts along its inputs; an array's in one."""
+    if isinstance(weights, np.ndarray):
+        yield slice(None), weights[index]
+    else:
+        yield from weights.parts(index)
+
+
+def _row(weights: Array | PartedWeights, unit: tuple[int, int, int]) -> Array:
+    return weights[unit] if isinstance(weights, np.ndarray) else weights.row(unit)
 
 
 def _gain(layer: WholeLayer, index: tuple[int, ...]) -> float:
@@ -174,14 +204,22 @@ def forward_images(network: WholeNetwork, images: Array) -> list[Array]:
 
 def forward_trace(network: WholeNetwork, images: Array) -> Trace:
     """The same, with what the way back needs."""
+    trace, field = trace_below(network, images)
+    trace.outputs.append(layer_output(network.layers[-1], field))
+    trace.contrasts.append(None)
+    return trace
+
+
+def trace_below(network: WholeNetwork, images: Array) -> tuple[Trace, Array]:
+    """The way through all layers but the top one, and the field (image, y, x, map) it reads."""
     field, trace = whitened(network, images), Trace([], [])
-    for number, layer in enumerate(network.layers):
+    for layer in network.layers[:-1]:
         trace.outputs.append(layer_output(layer, field))
-        passes = layer.passes() if number + 1 < len(network.layers) else None
+        passes = layer.passes()
         one = None if passes is None else normalised(trace.outputs[-1], passes, layer.floor)
         trace.contrasts.append(one)
         field = trace.outputs[-1] if one is None else one.out
-    return trace
+    return trace, field
 
 
 def image_gradient(network: WholeNetwork, trace: Trace, by_top: Array) -> Array:
@@ -194,10 +232,19 @@ def image_gradient(network: WholeNetwork, trace: Trace, by_top: Array) -> Array:
         Of the images, by `forward_trace`.
     by_top : array (image, y, x, map)
     """
-    gradient, layers = by_top, network.layers
-    for number in range(len(layers) - 1, -1, -1):
-        if number + 1 < len(layers):
-            gradient = _through_contrast(layers[number], trace.contrasts[number], gradient)
+    number = len(network.layers) - 1
+    size = _input_size(network, trace, number)
+    return gradient_below(network, trace, layer_gradient(network.layers[number], by_top, size))
+
+
+def gradient_below(network: WholeNetwork, trace: Trace, by_field: Array) -> Array:
+    """The same from the gradient by the field that the top layer reads (image, y, x, map).
+
+    ``trace`` is `trace_below`'s, or `forward_trace`'s.
+    """
+    gradient, layers = by_field, network.layers
+    for number in range(len(layers) - 2, -1, -1):
+        gradient = _through_contrast(layers[number], trace.contrasts[number], gradient)
         gradient = layer_gradient(layers[number], gradient, _input_size(network, trace, number))
     return whitened_gradient(network, gradient)
 
@@ -221,6 +268,21 @@ def _input_size(network: WholeNetwork, trace: Trace, number: int) -> tuple[int, 
         for count, side in zip(layer.grid, layer.window, strict=True)
     ]
     return (*sides, layer.weights.shape[3] // (layer.window[0] * layer.window[1]))
+
+
+def unit_gradients(
+    layer: WholeLayer, units: Sequence[tuple[int, int, int]], size: tuple[int, ...]
+) -> Array:
+    """The gradient of one unit's response (grid_y, grid_x, unit) per image by the layer's input.
+
+    A response is linear in what the layer reads: it is the product of a field (image, y, x, map) of
+    this ``size`` with its gradient. No weights but these units' are looked at.
+    """
+    by_field = np.zeros((len(units), *size), layer.weights.dtype)
+    for gradient, unit in zip(by_field, units, strict=True):
+        row = _row(layer.weights, unit) * layer.weights.dtype.type(_gain(layer, unit[:2]))
+        gradient[_read(layer, unit[:2])] = row.reshape(*layer.window, -1)
+    return by_field
 
 
 def unit_values(layer: WholeLayer, output: Array, units: Sequence[tuple[int, int, int]]) -> Array:

@@ -135,6 +135,7 @@ async def read_commit(
     owners: list[Mapping[ChunkIndex, str]],
     scratch: Scratch | None,
     token: str,
+    hosted: list[frozenset[ChunkIndex]] | None = None,
 ) -> Network:
     """The network of a commit on a cluster's workers, in the layouts of that cluster.
 
@@ -149,7 +150,8 @@ async def read_commit(
         name = f"{path.stem}-commit{commit.number}-{token}"
         rests = layer in at_rest and not copy
         made = config.arithmetic
-        how = (config.dtype, owners[layer], scratch, made.device, rests, made.momentum)
+        streamed = hosted[layer] if hosted else frozenset[ChunkIndex]()
+        how = (config.dtype, owners[layer], scratch, made.device, rests, made.momentum, streamed)
         chunks: Any = loaded_chunks(name, path, layouts[layer], *how)
         return await started(client, chunks)
 

@@ -60,7 +60,8 @@ class Trainer:
     ``layouts`` cut the layers; ``owners`` are the addresses of the workers that hold each layer's
     chunks. A session that goes on from a commit is given it by `go_on_from`. ``tick_seconds`` is
     what the plan says of a tick; ``on_settled`` is awaited where what was computed is forgotten;
-    ``commits`` is the number of the last commit. Its ``history`` is told of ticks and filters.
+    ``commits`` is the number of the last commit; ``hosted`` are the chunks that GPUs stream. Its
+    ``history`` is told of ticks and filters.
     """
 
     client: Client
@@ -74,6 +75,7 @@ class Trainer:
     on_settled: Callable[[], Awaitable[None]] | None = None
     commits: int = 0
     resumed_from: int | None = None
+    hosted: list[frozenset[ChunkIndex]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.history = History(self.config)
@@ -83,8 +85,8 @@ class Trainer:
         self.machine = StateMachine(self.config, self.block_images)
         self.patience = Patience(self.config.recovery.patience, self.tick_seconds)
         self.began: dict[int, float] = {}
-        where = (self.layouts, self.owners, self.token)
-        self.submission = Submission(self.client, self.config, *where, self.network, self.log)
+        where = (self.layouts, self.owners, self.token, self.network, self.log)
+        self.submission = Submission(self.client, self.config, *where, hosted=self.hosted)
 
     @property
     def config(self) -> Config:
@@ -111,7 +113,7 @@ class Trainer:
             If a chunk can't be read.
         """
         where = (self.layouts, self.owners, self.submission.weights_scratch, self.token)
-        loaded = await read_commit(self.client, commit, self.config, *where)
+        loaded = await read_commit(self.client, commit, self.config, *where, self.hosted)
         self.network.states, self.network.copies = loaded.states, loaded.copies
         self.network.scales, self.network.at_rest = loaded.scales, loaded.at_rest
         progress = Progress.from_dict(commit.state["progress"])

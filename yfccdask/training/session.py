@@ -256,7 +256,8 @@ class Session:
         run = self.run or self.new_run(facts)
         self.workers = max(self.workers, len(addresses))
         where = (run, self.work.store, list(plan.layouts), at_addresses(plan, addresses))
-        trainer = Trainer(client, *where, self.publish, tick_seconds=plan.seconds)
+        kept = {"tick_seconds": plan.seconds, "hosted": plan.hosted}
+        trainer = Trainer(client, *where, self.publish, **kept)
         trainer.on_settled, trainer.history = self.on_settled, self.history
         self.history.plan = plan_facts(plan, addresses)
         if known and self.history.empty:

@@ -33,6 +33,7 @@ from yfccdask.training.staging import StagedFields
 
 Costs = list[tuple[Visit, da.Array]]
 Log = Callable[..., None]
+HostedChunks = list[frozenset[ChunkIndex]]
 
 
 @dataclass
@@ -41,7 +42,8 @@ class Submission:
 
     ``layouts`` cut the layers; ``owners`` are the addresses of the workers that hold each layer's
     chunks; ``token`` makes the session's keys its own; ``prepared`` are the preprocessed
-    blocks that the next tick reads, by their numbers.
+    blocks that the next tick reads, by their numbers; ``hosted`` are the chunks of each layer that
+    GPUs stream from their hosts' memory.
     """
 
     client: Client
@@ -54,6 +56,7 @@ class Submission:
     versions: dict[int, list[str]] = field(default_factory=dict)
     copies_read: dict[int, set[str]] = field(default_factory=dict)
     prepared: dict[int, da.Array] = field(default_factory=dict)
+    hosted: HostedChunks = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.staged = StagedFields(self.client, self.config.engine.stage_fields, self.scratch)
@@ -146,6 +149,7 @@ class Submission:
             scratch=self.weights_scratch,
             device=self.config.arithmetic.device,
             momentum=self.config.arithmetic.momentum,
+            hosted=self.hosted[layer] if self.hosted else (),
         )
 
     async def field(self, inputs: Inputs, tick: Tick, visit: Visit) -> da.Array:

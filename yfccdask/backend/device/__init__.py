@@ -6,12 +6,16 @@ kernels' own source can be run without a GPU by the tests.
 
 from yfccdask.backend.device.library import HOST, Library, library_for, library_of
 from yfccdask.backend.device.products import NAMES, Product, operand_dtype, product
+from yfccdask.backend.device.streams import PAST, Event, Stream
 
 __all__ = [
     "HOST",
     "NAMES",
+    "PAST",
+    "Event",
     "Library",
     "Product",
+    "Stream",
     "library_for",
     "library_of",
     "operand_dtype",

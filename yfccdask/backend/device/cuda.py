@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from yfccdask.backend.device import sources
+from yfccdask.backend.device.pinned_blocks import Block, PinnedBlocks
 from yfccdask.backend.device.products import Operand, Product
+from yfccdask.backend.device.streams import CudaStream
 from yfccdask.backend.device.uploads import PinnedUploads
 from yfccdask.errors import DeviceError
 
@@ -33,6 +35,8 @@ class Cuda:
         }
         self.kernels: dict[str, Any] = {}
         self.uploads = PinnedUploads(cupy)
+        self.blocks = PinnedBlocks(self._locked)
+        self.streams: dict[str, CudaStream] = {}
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
         """Memory of no particular value, from CuPy's pool."""
@@ -51,6 +55,22 @@ class Cuda:
         if isinstance(array, self.cupy.ndarray):
             return array
         return self.uploads.upload(array)
+
+    def pinned(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:
+        """Page-locked host memory of no particular value."""
+        return self.blocks.take(shape, dtype)
+
+    def _locked(self, size: int) -> Block:
+        memory = self.cupy.cuda.PinnedMemory(size)
+        return Block(memory.ptr, memory)
+
+    def stream(self, name: str) -> CudaStream:
+        """The current stream as ``compute``; any other name is a stream of its own."""
+        if name == "compute":
+            return CudaStream(self.cupy.cuda.get_current_stream())
+        if name not in self.streams:
+            self.streams[name] = CudaStream(self.cupy.cuda.Stream(non_blocking=True))
+        return self.streams[name]
 
     def memory(self) -> int:
         """Bytes of the device's memory."""

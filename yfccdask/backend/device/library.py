@@ -8,6 +8,7 @@ import numpy as np
 
 from yfccdask.backend.device.cuda import open_cuda
 from yfccdask.backend.device.products import Product
+from yfccdask.backend.device.streams import Stream
 
 Array = Any
 
@@ -33,6 +34,16 @@ class Library(Protocol):
 
     def upload(self, array: np.ndarray[Any, Any]) -> Array:
         """A host array as one of this library's."""
+
+    def pinned(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:
+        """Host memory of no particular value that a stream can copy from and to.
+
+        The copies that were under way when it was let go are ordered before those of whoever has it
+        next; a host that writes there waits for both streams of copies first.
+        """
+
+    def stream(self, name: str) -> Stream:
+        """``compute``, where everything else here happens; ``up`` and ``down`` for copies."""
 
     def memory(self) -> int | None:
         """Bytes of the device's memory; None for the host's, which Dask knows."""
@@ -71,6 +82,19 @@ class Host:
     def upload(self, array: np.ndarray[Any, Any]) -> Array:
         """The array itself."""
         return array
+
+    def pinned(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:
+        """Memory as any other."""
+        return np.empty(shape, dtype)
+
+    def stream(self, name: str) -> Stream:
+        """There are none.
+
+        Raises
+        ------
+        TypeError
+        """
+        raise TypeError(f"expected a device for stream {name}, found the host's memory")
 
     def memory(self) -> None:
         """None: Dask knows a worker's limit."""

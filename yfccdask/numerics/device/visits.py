@@ -32,7 +32,7 @@ FLOAT, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
 THREADS = 256
 COLUMNS = 128  # inputs per block where a thread goes down the images of one input
 SLICES = 8  # blocks per position where its elements are summed up
-MOST_TOGETHER = 2 << 30  # bytes of buffers: so many positions are taken together
+MOST_TOGETHER = 1 << 30  # bytes of buffers: so many positions are taken together
 MOST_BLOCKS = 65_535  # along a grid's second axis
 ROW_IN_SHARED = 12_000  # inputs of a row of weights that shared memory (48 KiB) has room for
 
@@ -150,8 +150,8 @@ class DeviceTraining:
         steps: int,
         precision: str,
     ) -> None:
-        self.state = State(*(flat_positions(part) for part in state))
-        self.library, self.precision = library_of(state.weights), precision
+        self.whole, self.state = state, State(*(flat_positions(part) for part in state))
+        self.library, self.precision = library_of(pieces.arrays[0]), precision
         self.objective, self.images = objective, images
         grid, self.sizes = state.weights.shape[:2], state.weights.shape[2:]
         self.together = together(len(self.state.weights), images, *self.sizes)
@@ -175,7 +175,11 @@ class DeviceTraining:
 
     def begin(self, group: slice) -> None:
         """Turn to a group; its weights are rounded where operands are."""
-        self.group, self.own = group, State(*(part[group] for part in self.state))
+        self.turn_to(group, State(*(part[group] for part in self.state)))
+
+    def turn_to(self, group: slice, own: State) -> None:
+        """Turn to a group whose state lies on the device as ``own``."""
+        self.group, self.own = group, own
         self.now = self.buffers.first(group.stop - group.start)
         self.operand, self.momentum = self.own.weights, self.own.weights_momentum
         if self.buffers.rounded:
@@ -232,6 +236,10 @@ class DeviceTraining:
         if self.half:
             round_into(self.library, self.momentum, self.own.weights_momentum)
 
+    def new(self) -> Any:
+        """The state that was given, trained."""
+        return self.whole
+
     def _update_rows(self, rate: Rates) -> None:
         units, inputs = self.sizes
         own, kept = self.own, inputs <= ROW_IN_SHARED
@@ -279,8 +287,8 @@ class DeviceForwarding:
         stored: Any,
         precision: str,
     ) -> None:
-        library, (grid_y, grid_x, units, inputs) = library_of(state.weights), state.weights.shape
-        self.state = State(*(flat_positions(part) for part in state))
+        library, (grid_y, grid_x, units, inputs) = library_of(pieces.arrays[0]), state.weights.shape
+        self.weights, self.alphas = flat_positions(state.weights), flat_positions(state.alpha)
         self.library, self.precision, self.rows = library, precision, rows
         pieces = pieces.contiguous()
         self.gathering = Gather(library, pieces, scale, windows, grid_x)
@@ -294,14 +302,17 @@ class DeviceForwarding:
 
     def groups(self) -> list[slice]:
         """As many positions as the buffers may be large."""
-        positions, units, inputs = self.state.weights.shape
+        positions, units, inputs = self.weights.shape
         step = together(positions, self.rows, units, inputs)
         return [slice(*span) for span in spans(positions, step)]
 
     def begin(self, group: slice) -> None:
         """Turn to a group; its weights are rounded where operands are."""
-        self.group, count = group, group.stop - group.start
-        self.alpha, weights = self.state.alpha[group], self.state.weights[group]
+        self.turn_to(group, self.weights[group], self.alphas[group])
+
+    def turn_to(self, group: slice, weights: Array, alpha: Array) -> None:
+        """Turn to a group whose weights and alphas lie on the device."""
+        self.group, self.alpha, count = group, alpha, group.stop - group.start
         self.operand = rounded(self.library, weights) if self.x.dtype != FLOAT else weights
         self.now = self.x[:count], self.s[:count]
 
@@ -316,3 +327,6 @@ class DeviceForwarding:
         name = f"scatter_{NAMES[self.out.dtype.name]}"
         blocks = (images.stop - images.start, len(s))
         self.library.launch(name, blocks, THREADS, (*given, *to))
+
+    def end(self) -> None:
+        """Nothing is left to do for a group."""

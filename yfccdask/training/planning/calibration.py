@@ -93,7 +93,8 @@ def kernel_key(layer: LayerGeometry, config: Config) -> str:
 
 def contrast_key(layer: LayerGeometry, config: Config) -> str:
     """What the time of one image's LCN depends on."""
-    return f"{layer.output} window={layer.lcn_window} {layer.lcn_mode} {_kind(config)}"
+    signs = " by sign" if layer.signs == 2 else ""
+    return f"{layer.output} window={layer.lcn_window} {layer.lcn_mode}{signs} {_kind(config)}"
 
 
 def tile_key(config: Config) -> str:

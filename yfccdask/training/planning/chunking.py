@@ -11,7 +11,8 @@ from yfccdask.config import Config, network_geometry
 from yfccdask.geometry import LayerGeometry, Layout, NetworkGeometry, layer_layout
 from yfccdask.geometry.cuts import assign, even_layout, leaf_layout
 from yfccdask.training.planning.calibration import Calibration, kernel_key
-from yfccdask.training.planning.counting import late_bytes, worker_peaks
+from yfccdask.training.planning.counting import host_peaks, late_bytes, worker_peaks
+from yfccdask.training.planning.hosting import with_hosted
 from yfccdask.training.planning.network_cut import NetworkCut
 from yfccdask.training.planning.records import USED
 from yfccdask.training.planning.timing import (
@@ -25,6 +26,7 @@ from yfccdask.training.planning.timing import (
 LEAST_VISIT = 100 * (TASK_SECONDS + SCHEDULER_SECONDS)  # seconds below which tasks cost too much
 PER_WORKER = (2, 1, 4)  # chunks per worker that are tried, the liked number first
 FINER = (8, 16, 32, 64)  # tried where none of those fits the memory
+PROCESS = 2_000_000_000  # bytes of a worker's process on the host, with CUDA's context
 SAME = 0.02  # cuts whose seconds differ by less than this share are equally good
 
 
@@ -33,7 +35,8 @@ class Request:
     """What a plan is asked for.
 
     ``memory`` is bytes per worker, or None where there is no limit; ``images`` are those of the
-    whole store, or None where they are not known; ``threads`` are tasks at once on one worker.
+    whole store, or None where they are not known; ``threads`` are tasks at once on one worker;
+    ``host_memory`` is bytes beside each GPU, of which ``memory`` then is.
     """
 
     config: Config
@@ -42,6 +45,7 @@ class Request:
     images: int | None
     calibration: Calibration
     threads: int = 1
+    host_memory: int | None = None
 
     @cached_property
     def network(self) -> NetworkGeometry:
@@ -51,6 +55,13 @@ class Request:
     def most(self) -> float:
         """Bytes that a worker may hold."""
         return math.inf if self.memory is None else USED * self.memory
+
+    @property
+    def most_on_host(self) -> float:
+        """Bytes of streamed chunks that a GPU's host may hold, beside the process itself."""
+        if self.host_memory is None:
+            return math.inf
+        return USED * self.host_memory - PROCESS
 
 
 @dataclass(frozen=True)
@@ -76,12 +87,18 @@ class Choice:
     times: tuple[LayerTime, ...]
     seconds: float
     peak: int
+    host_peak: int  # of chunks that are streamed
     short: bool  # whether a visit of a whole chunk lasts too little beside Dask's own costs
+
+    def fits(self, request: Request) -> bool:
+        """Whether no worker holds more than it may, on the device and beside it."""
+        return self.peak <= request.most and self.host_peak <= request.most_on_host
 
     def rank(self, request: Request) -> tuple[float, ...]:
         """Less is better: what fits, then visits that are long enough, then the seconds."""
         over = 0.0 if self.peak <= request.most else float(self.peak)
-        return over, self.short, self.seconds
+        beside = 0.0 if self.host_peak <= request.most_on_host else float(self.host_peak)
+        return over, beside, self.short, self.seconds
 
 
 def best_cut(request: Request, any_that_fits: bool = False) -> Choice:
@@ -100,7 +117,7 @@ def best_cut(request: Request, any_that_fits: bool = False) -> Choice:
             if recipes is fine_recipes and best.peak <= request.most:
                 continue
             for recipe in recipes(request, best.recipe):
-                if any_that_fits and best.peak <= request.most:
+                if any_that_fits and best.fits(request):
                     return best
                 if recipe not in known:
                     known.add(recipe)
@@ -118,9 +135,12 @@ def better(request: Request, best: Choice, other: Choice) -> Choice:
 def weigh(request: Request, recipe: Recipe) -> Choice:
     """Count the time and memory of a recipe's cut."""
     cut = recipe_cut(request, recipe)
+    if request.config.engine.weights == "host":
+        cut = with_hosted(cut, request.most, lambda each: projected_peaks(request, each))
     times = tuple(layer_time(cut, layer, request.calibration) for layer in cut.layers)
     peak = max(projected_peaks(request, cut))
-    return Choice(recipe, cut, times, tick_seconds(cut, times), peak, _short(request, cut))
+    beside = max(host_peaks(cut, request.images))
+    return Choice(recipe, cut, times, tick_seconds(cut, times), peak, beside, _short(request, cut))
 
 
 def projected_peaks(request: Request, cut: NetworkCut) -> list[int]:

@@ -13,19 +13,25 @@ from functools import lru_cache
 import numpy as np
 
 from yfccdask.geometry import ChunkIndex, Rectangle
-from yfccdask.numerics.dense_visits import COLUMNS
-from yfccdask.numerics.device.visits import buffer_values
 from yfccdask.training.inputs import WHITENING_BLOCKS
+from yfccdask.training.planning.chunk_sizes import (
+    chunk_bytes,
+    hosted_bytes,
+    initial_bytes,
+    momentum_bytes,
+    optimiser_bytes,
+    positions_of,
+    resident_bytes,
+    slot_bytes,
+    visit_bytes,
+    weight_bytes,
+)
 from yfccdask.training.planning.network_cut import NetworkCut
 from yfccdask.training.planning.stages import Stage, held_in_turns, transfers
 
-SIX = 2  # weights, offsets and alphas, each with its momentum
-HEADS = 8  # arrays (image, unit) of a dense layer's mini-batch: z, s, slope, h, gradient, ...
 PLANES = 4  # of one image, while LCN filters it
 RELEASE = 0.1  # seconds
 KEPT = 1 << 25  # bytes below which a freed array stays with the process, as workers are set up
-INTEGER, DOUBLE = 8, 8  # bytes of an int64 and of a float64
-COST_BYTES = 2 * 8  # two float64 terms of the cost
 Bytes = list[int]
 
 
@@ -37,6 +43,8 @@ class LayerMemory:
     ----------
     weights, optimiser : list of int
         The layer's chunks: weights alone; momenta, offsets, alphas and costs.
+    momenta : list of int
+        Of the weights: the part of ``optimiser`` that is let go once the layer has finished.
     copies : list of int
         Older states that feed the next layer while this one trains on.
     fields : list of int
@@ -45,14 +53,21 @@ class LayerMemory:
         Its inputs of all blocks, where they are kept in memory.
     temporaries : list of int
         What its largest task adds while it runs.
+    slots : list of int
+        What streamed chunks travel through on a GPU, which layers share.
+    hosted : list of int
+        Of the host's memory: streamed chunks, copies among them, and versions on their way.
     """
 
     weights: Bytes
     optimiser: Bytes
+    momenta: Bytes
     copies: Bytes
     fields: Bytes
     staged: Bytes
     temporaries: Bytes
+    slots: Bytes
+    hosted: Bytes
 
     @property
     def model(self) -> Bytes:
@@ -62,40 +77,7 @@ class LayerMemory:
     @property
     def at_rest(self) -> Bytes:
         """The model once the layer has finished: without the momenta of its weights."""
-        return self.optimiser  # as many weights as momenta go
-
-
-def weight_bytes(cut: NetworkCut, layer: int, index: ChunkIndex) -> int:
-    """The weights of one chunk."""
-    return (
-        _positions(cut, layer, index)
-        * cut.layer(layer).units
-        * _inputs(cut, layer, index)
-        * (cut.itemsize)
-    )
-
-
-def optimiser_bytes(cut: NetworkCut, layer: int, index: ChunkIndex) -> int:
-    """One chunk's momenta, offsets and alphas, and the costs of its last visit."""
-    positions, inputs = _positions(cut, layer, index), _inputs(cut, layer, index)
-    rest = SIX * positions * (inputs + 1) * cut.itemsize
-    costs = cut.mini_batches * positions * COST_BYTES
-    return weight_bytes(cut, layer, index) + rest + costs
-
-
-def chunk_bytes(cut: NetworkCut, layer: int, index: ChunkIndex) -> int:
-    """One chunk as it lies in memory."""
-    return weight_bytes(cut, layer, index) + optimiser_bytes(cut, layer, index)
-
-
-def _positions(cut: NetworkCut, layer: int, index: ChunkIndex) -> int:
-    layout = cut.layouts[layer]
-    return layout.rows[index[0]] * layout.columns[index[1]]
-
-
-def _inputs(cut: NetworkCut, layer: int, index: ChunkIndex) -> int:
-    start, stop = cut.layouts[layer].inputs_of(index[2])
-    return stop - start
+        return [whole - gone for whole, gone in zip(self.model, self.momenta, strict=True)]
 
 
 @lru_cache(maxsize=64)
@@ -104,12 +86,15 @@ def layer_memory(cut: NetworkCut, layer: int, images: int | None) -> LayerMemory
     chain = transfers(cut, layer)
     on_disk, nothing = cut.config.engine.weights == "disk", [0] * cut.workers
     return LayerMemory(
-        nothing if on_disk else _summed(cut, layer, weight_bytes),
-        nothing if on_disk else _summed(cut, layer, optimiser_bytes),
+        nothing if on_disk else _resident(cut, layer, weight_bytes),
+        nothing if on_disk else _resident(cut, layer, optimiser_bytes),
+        nothing if on_disk else _resident(cut, layer, momentum_bytes),
         copy_bytes(cut, layer),
         field_bytes(cut, most_held(cut, layer)),
         staged_bytes(cut, layer, input_held(cut, layer), images),
         temporary_bytes(cut, layer, [transfer.stage for transfer in chain], images),
+        _largest(cut, layer, slot_bytes),
+        host_bytes(cut, layer),
     )
 
 
@@ -132,7 +117,8 @@ def phase_bytes(finished: Sequence[LayerMemory], training: Sequence[LayerMemory]
     lasting += [memory.copies for memory in training]
     lasting += [memory.fields for memory in training] + [memory.staged for memory in training]
     largest = [max(sizes) for sizes in zip(*(m.temporaries for m in training), strict=True)]
-    return _added(*lasting, largest)
+    slots = [max(sizes) for sizes in zip(*(m.slots for m in (*finished, *training)), strict=True)]
+    return _added(*lasting, largest, slots)
 
 
 def _summed(
@@ -140,6 +126,40 @@ def _summed(
 ) -> Bytes:
     held = cut.per_worker(layer)
     return [sum(count(cut, layer, index) for index in chunks) for chunks in held]
+
+
+def _resident(
+    cut: NetworkCut, layer: int, count: Callable[[NetworkCut, int, ChunkIndex], int]
+) -> Bytes:
+    """As `_summed`, of the chunks that are not streamed from a host."""
+    hosted, held = cut.hosted_of(layer), cut.per_worker(layer)
+    return [
+        sum(count(cut, layer, index) for index in chunks if index not in hosted) for chunks in held
+    ]
+
+
+def _largest(
+    cut: NetworkCut, layer: int, count: Callable[[NetworkCut, int, ChunkIndex], int]
+) -> Bytes:
+    held = cut.per_worker(layer)
+    return [max((count(cut, layer, index) for index in chunks), default=0) for chunks in held]
+
+
+def host_bytes(cut: NetworkCut, layer: int) -> Bytes:
+    """A layer's streamed chunks on the hosts of the GPUs: all, what a copy adds, two on their way.
+
+    Those are the chunk that a visit fills, and the one before, which is let go late.
+    """
+    held, largest = _summed(cut, layer, hosted_bytes), _largest(cut, layer, hosted_bytes)
+    if feeds_another(cut, layer):
+        copies = held if cut.config.pipeline.sync_every > 1 else largest
+        held = _added(held, copies)
+    return _added(held, largest, largest)
+
+
+def host_peaks(cut: NetworkCut, images: int | None) -> Bytes:
+    """The most bytes of streamed chunks that every GPU's host holds, all layers at once."""
+    return _added(*(layer_memory(cut, layer, images).hosted for layer in cut.layers))
 
 
 def _added(*parts: Sequence[int]) -> Bytes:
@@ -153,13 +173,18 @@ def copy_bytes(cut: NetworkCut, layer: int) -> Bytes:
     comes before its visit: a worker holds one extra chunk, that of a visit that ran ahead.
     Otherwise it holds its whole share a second time.
     """
-    feeds = cut.staggered and layer + 1 < len(cut.layouts)
-    if not feeds or cut.config.engine.weights == "disk":
+    if not feeds_another(cut, layer) or cut.config.engine.weights == "disk":
         return [0] * cut.workers
-    sizes = [[chunk_bytes(cut, layer, index) for index in held] for held in cut.per_worker(layer)]
+    held = cut.per_worker(layer)
+    sizes = [[resident_bytes(cut, layer, index) for index in chunks] for chunks in held]
     if cut.config.pipeline.sync_every > 1:
         return [sum(held) for held in sizes]
     return [max(held, default=0) * cut.threads for held in sizes]
+
+
+def feeds_another(cut: NetworkCut, layer: int) -> bool:
+    """Whether a layer's copy makes the input of one above it while both train."""
+    return cut.staggered and layer + 1 < len(cut.layouts)
 
 
 def late_bytes(cut: NetworkCut, layer: int, seconds: float) -> Bytes:
@@ -170,9 +195,9 @@ def late_bytes(cut: NetworkCut, layer: int, seconds: float) -> Bytes:
     """
     found = [0] * cut.workers
     for index, worker in cut.owners[layer].items():
-        size = chunk_bytes(cut, layer, index)
+        size = resident_bytes(cut, layer, index)
         leaves = cut.layouts[layer].leaves[index[2]] if cut.layer(layer).dense else 1
-        visit = seconds * _positions(cut, layer, index) * leaves * cut.mini_batches
+        visit = seconds * positions_of(cut, layer, index) * leaves * cut.mini_batches
         found[worker] = max(found[worker], round(size * min(1.0, RELEASE / max(visit, RELEASE))))
     return found
 
@@ -290,48 +315,6 @@ def _largest_work(cut: NetworkCut, stage: Stage) -> list[tuple[int, ...]]:
         for worker in stage.takers or (maker,):
             found[worker] = max(found[worker], work, key=sum)
     return found
-
-
-def initial_bytes(cut: NetworkCut, layer: int, index: ChunkIndex) -> int:
-    """What making a chunk's initial weights takes beside the chunk.
-
-    They are integers of 8 bytes first and float64 next: position by position in a local layer, the
-    whole chunk at once in a dense one, whose momenta come afterwards.
-    """
-    dense, units = cut.layer(layer).dense, cut.layer(layer).units
-    numbers = units * _inputs(cut, layer, index)
-    making = numbers * (INTEGER + DOUBLE + (cut.itemsize if cut.itemsize < DOUBLE else 0))
-    return max(0, making - chunk_bytes(cut, layer, index)) if dense else making
-
-
-def visit_bytes(cut: NetworkCut, layer: int, index: ChunkIndex) -> int:
-    """A visit's own memory: the fresh chunk, and the buffers of its kernels.
-
-    A commit takes no more: it encodes one array of a chunk at a time, with two copies of it.
-    """
-    fresh = chunk_bytes(cut, layer, index)
-    if cut.config.engine.weights == "disk":
-        fresh *= 2  # the chunk as it was read, and its successor
-    buffers = _dense_buffers if cut.layer(layer).dense else _local_buffers
-    return fresh + buffers(cut, layer, index) * cut.itemsize
-
-
-def _local_buffers(cut: NetworkCut, layer: int, index: ChunkIndex) -> int:
-    """Values in the buffers of `yfccdask.numerics.host_visits`, or of a GPU's."""
-    n, units, inputs = cut.mini_batch, cut.layer(layer).units, cut.layer(layer).inputs
-    if cut.on_gpu:
-        rounded = cut.config.arithmetic.products == "bf16"
-        return buffer_values(_positions(cut, layer, index), n, units, inputs, rounded)
-    return 2 * n * (inputs + units) + 3 * n * units + units * inputs + inputs
-
-
-def _dense_buffers(cut: NetworkCut, layer: int, index: ChunkIndex) -> int:
-    """Values that `yfccdask.numerics.dense_visits` holds: operands, sums up the tree, gradient."""
-    geometry, leaves = cut.layer(layer), cut.layouts[layer].leaves[index[2]]
-    n, units, inputs = cut.mini_batch, geometry.units, _inputs(cut, layer, index)
-    leaf = min(geometry.leaf, inputs)
-    codes = n * units * (HEADS + 1 + leaves.bit_length())
-    return 2 * n * inputs + inputs + codes + max(n * leaf, units * min(COLUMNS, leaf))
 
 
 def _work_arrays(

@@ -26,6 +26,7 @@ class Card(NamedTuple):
         return float(getattr(self, precision))
 
 
+LINK = 55e9  # bytes per second between host and device, each way at once: assumed
 ASSUMED = Card(4.3e12, 67e12, 400e12, 800e12)  # where no card is there to be measured
 
 

@@ -11,13 +11,10 @@ import numpy as np
 from yfccdask.config import Config
 from yfccdask.errors import PlanRefused
 from yfccdask.training.planning.calibration import Calibration
+from yfccdask.training.planning.chunk_sizes import chunk_bytes, initial_bytes, visit_bytes
 from yfccdask.training.planning.chunking import Choice, Recipe, Request, best_cut, recipe_cut
-from yfccdask.training.planning.counting import (
-    chunk_bytes,
-    initial_bytes,
-    scratch_bytes,
-    visit_bytes,
-)
+from yfccdask.training.planning.counting import scratch_bytes
+from yfccdask.training.planning.device_floors import LINK
 from yfccdask.training.planning.network_cut import NetworkCut
 from yfccdask.training.planning.records import USED, DiskPlan, RunPlan, Site
 from yfccdask.training.planning.tables import size_text
@@ -52,6 +49,12 @@ def refusals_of(request: Request, choice: Choice, site: Site, disk: DiskPlan) ->
             f"memory: expected at most {size_text(request.most)} on a worker ({USED:.0%} of "
             f"{size_text(request.memory or 0)}: {rest}), found a projected peak of "
             f"{size_text(choice.peak)}"
+        )
+    if choice.host_peak > request.most_on_host:
+        yield (
+            f"host memory: expected at most {size_text(max(0, request.most_on_host))} of streamed "
+            f"weights beside a GPU ({USED:.0%} of {size_text(request.host_memory or 0)}, less the "
+            f"process), found {size_text(choice.host_peak)}"
         )
     if site.folder_free is not None and disk.checkpoints > site.folder_free:
         yield (
@@ -93,11 +96,15 @@ def most_scratch(cut: NetworkCut, images: int | None) -> int:
 
 def suggestions_of(request: Request, choice: Choice) -> Iterator[str]:
     """What would fit, each change by itself; every one of them has been planned."""
-    if choice.peak <= request.most:
+    if choice.fits(request):
         return
+    tried = [request.config]
     for changes in _changes(request.config):
         changed = replace(request, config=_changed(request.config, changes))
-        if changed.config != request.config and fits(changed):
+        if changed.config in tried:
+            continue
+        tried.append(changed.config)
+        if fits(changed):
             yield " ".join(f"--set {section}.{key}={value}" for section, key, value in changes)
     memory = least_memory(request, choice)
     if memory is not None:
@@ -108,12 +115,17 @@ def suggestions_of(request: Request, choice: Choice) -> Iterator[str]:
 
 
 def _changes(config: Config) -> list[tuple[Change, ...]]:
-    """What may make a run fit: each change by itself, on a GPU also the two that go together."""
+    """What may make a run fit: each change by itself, on a GPU also some that go together.
+
+    Those that change no bit come first.
+    """
     staged = ("engine", "stage_fields", "recompute")
     if config.arithmetic.device != "gpu":
         return [(staged,), (("engine", "weights", "disk"),)]
-    one_block, half = ("engine", "blocks_in_flight", 1), ("arithmetic", "fields", "half")
-    return [(staged,), (one_block,), (half,), (one_block, half)]
+    host, one_block = ("engine", "weights", "host"), ("engine", "blocks_in_flight", 1)
+    fields, momentum = ("arithmetic", "fields", "half"), ("arithmetic", "momentum", "half")
+    apart = [(staged,), (one_block,), (host,), (host, one_block), (fields,), (momentum,)]
+    return [*apart, (one_block, fields), (momentum, one_block), (momentum, one_block, fields)]
 
 
 def _changed(config: Config, changes: tuple[Change, ...]) -> Config:
@@ -124,8 +136,8 @@ def _changed(config: Config, changes: tuple[Change, ...]) -> Config:
 
 
 def fits(request: Request) -> bool:
-    """Whether the best cut's peak is within the memory."""
-    return best_cut(request, any_that_fits=True).peak <= request.most
+    """Whether the best cut's peaks are within the memory."""
+    return best_cut(request, any_that_fits=True).fits(request)
 
 
 def least_memory(request: Request, choice: Choice) -> int | None:
@@ -180,8 +192,13 @@ def most_chunks(request: Request) -> int:
     )
 
 
-def warnings_of(scheduler_share: float, calibration: Calibration) -> Iterator[str]:
+def warnings_of(scheduler_share: float, calibration: Calibration, cut: NetworkCut) -> Iterator[str]:
     """What goes, but not well, and what is not known."""
+    if any(map(cut.hosted_of, cut.layers)):
+        yield (
+            f"seconds: streamed weights are counted at {LINK / 1e9:.0f} GB/s each way at once "
+            "between host and GPU, which is assumed, not measured"
+        )
     if card := calibration.machine.get("card"):
         rates = ", ".join(f"{card[kind] / 1e12:.0f} in {kind}" for kind in ("fp32", "tf32", "bf16"))
         yield (

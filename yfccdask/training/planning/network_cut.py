@@ -26,6 +26,9 @@ class NetworkCut:
         Worker number of every chunk, per layer.
     threads : int
         Tasks that one worker runs at once.
+    hosted : tuple of frozenset
+        Per layer, the chunks that lie in the host's memory and are streamed through a GPU; empty
+        where there are none.
     """
 
     config: Config
@@ -33,6 +36,7 @@ class NetworkCut:
     layouts: tuple[Layout, ...]
     owners: tuple[Owners, ...]
     threads: int = 1
+    hosted: tuple[frozenset[ChunkIndex], ...] = ()
 
     @property
     def layers(self) -> range:
@@ -52,6 +56,20 @@ class NetworkCut:
     def field_itemsize(self) -> int:
         """Bytes of one value of a field that leaves a local layer."""
         return 2 if self.config.arithmetic.fields == "half" else self.itemsize
+
+    @property
+    def half_momentum(self) -> bool:
+        """Whether the weights' momentum is stored as bfloat16."""
+        return self.config.arithmetic.momentum == "half"
+
+    @property
+    def momentum_itemsize(self) -> int:
+        """Bytes of one value of the weights' momentum between visits."""
+        return 2 if self.half_momentum else self.itemsize
+
+    def hosted_of(self, number: int) -> frozenset[ChunkIndex]:
+        """A layer's chunks that are streamed from a host."""
+        return self.hosted[number] if self.hosted else frozenset()
 
     @property
     def images(self) -> int:

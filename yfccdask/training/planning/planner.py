@@ -40,6 +40,7 @@ def plan(
     *,
     workers: int | None = None,
     memory: int | str | None = None,
+    host_memory: int | str | None = None,
     images: int | None = None,
     calibration: Calibration | None = None,
 ) -> NetworkPlan:
@@ -54,6 +55,8 @@ def plan(
         Plan a run on so many single-threaded workers: the result is a `RunPlan`.
     memory : int or str, optional
         Bytes per worker, or a size such as ``"4GB"``; no limit where not given.
+    host_memory : int or str, optional
+        Bytes of the host beside every GPU, whose own ``memory`` is; no limit where not given.
     images : int, optional
         Images of one pass, where there is no store yet.
     calibration : Calibration, optional
@@ -83,7 +86,8 @@ def plan(
         return network
     if store is not None:
         images = store.images if images is None else images
-    site = Site(workers, _bytes(memory))
+    beside = _bytes(host_memory, "host memory")
+    site = Site(workers, _bytes(memory), host_memory=beside)
     return run_plan(config, network, site, images, calibration)
 
 
@@ -93,13 +97,13 @@ def _fitting_store(config: Config, data: BlockStore | str | Path) -> BlockStore:
     return store
 
 
-def _bytes(memory: int | str | None) -> int | None:
+def _bytes(memory: int | str | None, name: str = "memory") -> int | None:
     try:
         size = None if memory is None else parse_bytes(memory)
     except ValueError:
-        raise ConfigError(f"memory: expected a size such as 4GB, found {memory!r}") from None
+        raise ConfigError(f"{name}: expected a size such as 4GB, found {memory!r}") from None
     if size is not None and size < 1:
-        raise ConfigError(f"memory: expected at least 1 byte for a worker, found {memory!r}")
+        raise ConfigError(f"{name}: expected at least 1 byte for a worker, found {memory!r}")
     return size
 
 
@@ -158,7 +162,8 @@ def run_plan(
     if calibration is None:
         calibration = calibrate(config)
     check_calibration(calibration, config)
-    request = Request(config, site.workers, site.memory, images, calibration, site.threads)
+    given = (images, calibration, site.threads, site.host_memory)
+    request = Request(config, site.workers, site.memory, *given)
     choice = best_cut(request)
     seconds, share = _whole_run(request, choice)
     disk = _disk_plan(request, choice, network)
@@ -171,15 +176,17 @@ def run_plan(
         images=images,
         layouts=list(choice.cut.layouts),
         owners=list(choice.cut.owners),
+        hosted=[choice.cut.hosted_of(layer) for layer in choice.cut.layers],
         rows=tuple(work_rows(request, choice)),
         idle=calibration.idle_bytes,
         peaks=tuple(projected_peaks(request, choice.cut)),
+        host_peak=choice.host_peak,
         seconds=choice.seconds,
         days=None if seconds is None else seconds / DAY,
         scheduler_share=share,
         disk=disk,
         refusals=refusals,
-        warnings=tuple(warnings_of(share, calibration)),
+        warnings=tuple(warnings_of(share, calibration, choice.cut)),
         suggestions=tuple(suggestions_of(request, choice)) if refusals else (),
     )
 
@@ -210,6 +217,8 @@ def work_rows(request: Request, choice: Choice) -> list[WorkRow]:
             memory.fields,
             memory.staged,
             memory.temporaries,
+            memory.slots,
+            memory.hosted,
             scratch_bytes(choice.cut, layer, request.images),
             moved_bytes(choice.cut, layer),
             tasks_of(choice.cut, layer),
@@ -239,5 +248,5 @@ def _disk_plan(request: Request, choice: Choice, network: NetworkPlan) -> DiskPl
     pixels = config.images.size**2 * config.images.channels
     stored = images * pixels * np.dtype(config.images.dtype).itemsize
     top = request.network.layers[-1]
-    codes = images * top.normalised.size * np.dtype(np.float32).itemsize
+    codes = images * top.output.size * np.dtype(np.float32).itemsize
     return DiskPlan(stored, checkpoints, scratch, codes)

@@ -115,7 +115,7 @@ class WorkRow:
         Layers count from 1, workers from 0.
     chunks : int
         Weight chunks of the layer that the worker has.
-    weights, optimiser, copies, fields, staged, temporaries : int
+    weights, optimiser, copies, fields, staged, temporaries, slots, hosted : int
         Bytes; see `yfccdask.training.planning.counting.LayerMemory`.
     scratch : int
         Bytes on the worker's own disk.
@@ -136,6 +136,8 @@ class WorkRow:
     fields: int
     staged: int
     temporaries: int
+    slots: int
+    hosted: int
     scratch: int
     moved: int
     tasks: int
@@ -168,6 +170,8 @@ class Site:
         Where the run is to be written.
     folder_free, scratch_free : int or None
         Bytes that are free there, and on the worker's own disk with the least.
+    host_memory : int or None
+        Bytes of the host for each worker whose ``memory`` is a GPU's.
     """
 
     workers: int
@@ -176,6 +180,7 @@ class Site:
     folder: str | None = None
     folder_free: int | None = None
     scratch_free: int | None = None
+    host_memory: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,12 +195,16 @@ class RunPlan(NetworkPlan):
     layouts : list of Layout
     owners : list of dict
         The worker (from 0) of every chunk, per layer.
+    hosted : list of frozenset
+        The chunks that lie in the host's memory and are streamed through a GPU, per layer.
     rows : tuple of WorkRow
         Every layer on every worker.
     idle : int
         Bytes of a worker that holds nothing.
     peaks : tuple of int
         Projected peak of every worker in bytes, idle worker included.
+    host_peak : int
+        Bytes of streamed weights on the host of the fullest worker's GPU.
     seconds : float
         For one block of every layer.
     days : float or None
@@ -210,9 +219,11 @@ class RunPlan(NetworkPlan):
     images: int | None
     layouts: list[Layout] = field(repr=False)
     owners: list[dict[ChunkIndex, int]] = field(repr=False)
+    hosted: list[frozenset[ChunkIndex]] = field(repr=False)
     rows: tuple[WorkRow, ...] = field(repr=False)
     idle: int
     peaks: tuple[int, ...] = field(repr=False)
+    host_peak: int
     seconds: float
     days: float | None
     scheduler_share: float
@@ -254,6 +265,7 @@ class RunPlan(NetworkPlan):
             "owners": [
                 [[*index, worker] for index, worker in owners.items()] for owners in self.owners
             ],
+            "hosted": [[[*index] for index in sorted(each)] for each in self.hosted],
             "rows": [asdict(row) for row in self.rows],
             "run": self._run_dict(),
             "refusals": list(self.refusals),
@@ -266,6 +278,7 @@ class RunPlan(NetworkPlan):
             "idle": self.idle,
             "peaks": list(self.peaks),
             "peak": self.peak,
+            "host_peak": self.host_peak,
             "tasks": self.tasks,
             "moved": self.moved,
             "seconds": self.seconds,

@@ -67,12 +67,14 @@ async def workers_of(client: Client) -> dict[str, Any]:
 async def site_of(client: Client, config: Config, facts: dict[str, Any], folder: Path) -> Site:
     """What the cluster has: the least of its workers' memory, the most of their threads.
 
-    A run on GPUs is planned for their memory.
+    A run on GPUs is planned for their memory, and what is streamed for that of the hosts.
     """
     limits = [fact["memory_limit"] for fact in facts.values() if fact["memory_limit"]]
     pauses = (await client.run(pausing_share)).values()
     share = min(1.0, *(pause / USED for pause in pauses))  # a paused worker hangs pinned tasks
+    beside = None
     if config.arithmetic.device == "gpu":
+        beside = int(share * min(limits)) if limits else None
         limits, share = list((await client.run(device_memory)).values()), 1.0
     return Site(
         len(facts),
@@ -81,6 +83,7 @@ async def site_of(client: Client, config: Config, facts: dict[str, Any], folder:
         str(folder),
         shutil.disk_usage(existing_parent(folder)).free,
         await _scratch_free(client, config),
+        beside,
     )
 
 

@@ -185,8 +185,8 @@ def contrast_stages(cut: NetworkCut, layer: int) -> list[Stage]:
     window, _ = contrast_window(cut.config, layer)
     assert window is not None
     size, pixel = geometry.output, cut.images * cut.itemsize
-    made = cut.images * size.maps * cut.field_itemsize
-    layout = FieldLayout(*normalised_cuts(cut.layouts[layer]), size.maps)
+    maps, cuts = geometry.normalised.maps, normalised_cuts(cut.layouts[layer])
+    made, layout = cut.images * maps * cut.field_itemsize, FieldLayout(*cuts, maps)
     makers = {(i, j): owners[i, j, 0] for i, j in layout.places}
     halos = [(makers[piece], _halo(window, place, size)) for piece, place in layout.places.items()]
     if len(makers) == 1:

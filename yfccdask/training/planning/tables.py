@@ -97,16 +97,20 @@ def readings_table(readings: Sequence[Any]) -> Table:
     return heads, rows
 
 
-WORK = ("weights", "optimiser", "copies", "fields", "staged", "temporaries", "scratch", "moved")
+WORK = ("weights", "optimiser", "copies", "fields", "staged", "temporaries")
+ON_HOST = ("slots", "hosted")  # where weights are streamed through a GPU
+BEYOND = ("scratch", "moved")
 
 
 def work_table(rows: Sequence[Any], layouts: Sequence[Layout]) -> Table:
     """A row per layer with its busiest worker's figures, and how many workers have chunks of it."""
-    heads = ["layer", "chunks", "workers", "chunks each", *WORK, "tasks", "seconds"]
-    return heads, [_work_row(rows, number, layout) for number, layout in enumerate(layouts, 1)]
+    streams = any(row.hosted for row in rows)
+    sizes = (*WORK, *(ON_HOST if streams else ()), *BEYOND)
+    heads = ["layer", "chunks", "workers", "chunks each", *sizes, "tasks", "seconds"]
+    return heads, [_work_row(rows, n, layout, sizes) for n, layout in enumerate(layouts, 1)]
 
 
-def _work_row(rows: Sequence[Any], number: int, layout: Layout) -> list[str]:
+def _work_row(rows: Sequence[Any], number: int, layout: Layout, sizes: Sequence[str]) -> list[str]:
     mine = [row for row in rows if row.layer == number]
     busy = [row for row in mine if row.chunks]
 
@@ -118,7 +122,7 @@ def _work_row(rows: Sequence[Any], number: int, layout: Layout) -> list[str]:
         cut_text(layout),
         f"{len(busy)}",
         f"{most('chunks')}",
-        *(size_text(most(name)) for name in WORK),
+        *(size_text(most(name)) for name in sizes),
         f"{sum(row.tasks for row in mine):,}",
         f"{most('seconds'):.3g}",
     ]
@@ -141,6 +145,7 @@ def totals_table(plan: Any) -> Table:
     rows = [
         ["workers", f"{site.workers}, {limit} each"],
         ["projected peak", f"{size_text(plan.peak)}, of which {size_text(plan.idle)} when idle"],
+        *([["on the host", f"{size_text(plan.host_peak)} of weights"]] if plan.host_peak else []),
         ["tasks a block", f"{plan.tasks:,}"],
         ["moved a block", size_text(plan.moved)],
         ["seconds a block", f"{plan.seconds:.3g}"],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -15,7 +15,8 @@ from yfccdask.training.planning.calibration import (
     kernel_key,
     tile_key,
 )
-from yfccdask.training.planning.counting import chunk_bytes
+from yfccdask.training.planning.chunk_sizes import chunk_bytes, weight_bytes
+from yfccdask.training.planning.device_floors import LINK
 from yfccdask.training.planning.network_cut import NetworkCut
 from yfccdask.training.planning.stages import transfers
 from yfccdask.training.planning.traffic import (
@@ -74,10 +75,26 @@ def visit_seconds(cut: NetworkCut, layer: int, calibration: Calibration) -> Seco
     """The kernels' time of a layer's visits on every worker, and its weights' way to the disk."""
     each = calibration.visits[kernel_key(cut.layer(layer), cut.config)] * cut.mini_batches
     seconds = [each * units for units in _kernel_calls(cut, layer)]
+    if cut.config.engine.weights == "host":
+        return _or_streaming(cut, layer, seconds, chunk_bytes)
     if cut.config.engine.weights == "memory":
         return seconds
     return [
         work + 2 * sum(chunk_bytes(cut, layer, index) for index in held) / calibration.disk_rate
+        for work, held in zip(seconds, cut.per_worker(layer), strict=True)
+    ]
+
+
+def _or_streaming(
+    cut: NetworkCut, layer: int, seconds: Seconds, size: Callable[..., int]
+) -> Seconds:
+    """What a worker's chunks take, or their hosted ones' way through the link if that is longer.
+
+    Both ways are used at once.
+    """
+    hosted = cut.hosted_of(layer)
+    return [
+        max(work, sum(size(cut, layer, index) for index in held if index in hosted) / LINK)
         for work, held in zip(seconds, cut.per_worker(layer), strict=True)
     ]
 
@@ -108,8 +125,9 @@ def making_seconds(cut: NetworkCut, layer: int, calibration: Calibration) -> Sec
         contrast = _contrast_seconds(cut, below, calibration)
         calls = _kernel_calls(cut, below)
         total = sum(calls)
+        forward = _or_streaming(cut, below, [each * count for count in calls], weight_bytes)
         for worker, count in enumerate(calls):
-            seconds[worker] += each * count + contrast * count / total
+            seconds[worker] += forward[worker] + contrast * count / total
     return seconds
 
 

@@ -21,6 +21,7 @@ __device__ inline void store(Half* at, float value) {
 __device__ inline float widened(float value) { return value; }
 __device__ inline float widened(unsigned char value) { return value; }
 __device__ inline float widened(Bits16 value) { return value; }
+__device__ inline float widened(Brain value) { return __uint_as_float((unsigned)value.bits << 16); }
 __device__ inline void store(float* at, float value) { *at = value; }
 __device__ inline void store(Brain* at, float value) {  // to nearest, ties to even
     unsigned bits = __float_as_uint(value);

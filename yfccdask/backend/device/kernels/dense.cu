@@ -84,13 +84,13 @@ extern "C" __global__ void add_parts(const double* parts, Index count, double* t
 
 // w <- scale w - rate m over some columns, and the new values' squares. blocks: (row).
 extern "C" __global__ void descend_columns(
-    float* w, const float* m, Index apart, Index columns, double rate, const float* scale,
-    double* squares) {
+    float* w, Index apart, const float* m, Index m_apart, Index columns, double rate,
+    const float* scale, double* squares) {
     Index row = blockIdx.x;
     float factor = scale[row], by = (float)rate;
     double total = 0;
     for (Index d = threadIdx.x; d < columns; d += blockDim.x) {
-        float value = factor * w[row * apart + d] - by * m[row * apart + d];
+        float value = factor * w[row * apart + d] - by * m[row * m_apart + d];
         w[row * apart + d] = value;
         total += (double)value * value;
     }

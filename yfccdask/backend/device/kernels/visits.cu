@@ -168,10 +168,19 @@ template <typename To> __device__ void scatter(
 SCATTER(scatter_float, float)
 SCATTER(scatter_half, Half)
 
-// out <- in, rounded; rows of `width` values, `apart` from row to row of `in`. blocks: any number.
+// out <- in, rounded; rows of `width` values, `apart` from row to row of `in`, `out_apart` of `out`.
+// blocks: any number.
 extern "C" __global__ void round_to_brain(
-    const float* in, Index rows, Index width, Index apart, Brain* out) {
+    const float* in, Index rows, Index width, Index apart, Brain* out, Index out_apart) {
     Index step = (Index)gridDim.x * blockDim.x;
     for (Index i = (Index)blockIdx.x * blockDim.x + threadIdx.x; i < rows * width; i += step)
-        store(out + i, in[i / width * apart + i % width]);
+        store(out + i / width * out_apart + i % width, in[i / width * apart + i % width]);
+}
+
+// The way back, which is exact.
+extern "C" __global__ void widen_brain(
+    const Brain* in, Index rows, Index width, Index apart, float* out, Index out_apart) {
+    Index step = (Index)gridDim.x * blockDim.x;
+    for (Index i = (Index)blockIdx.x * blockDim.x + threadIdx.x; i < rows * width; i += step)
+        out[i / width * out_apart + i % width] = widened(in[i / width * apart + i % width]);
 }
