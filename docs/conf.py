@@ -43,6 +43,7 @@ autodoc_typehints = "none"  # docstrings say it, with shapes and units
 
 html_theme = "furo"
 html_title = f"yfccdask {release}"
+html_static_path, html_css_files = ["_static"], ["site.css"]
 html_show_copyright = html_show_sphinx = False
 html_copy_source = html_show_sourcelink = False
 pygments_style, pygments_dark_style = "tango", "monokai"

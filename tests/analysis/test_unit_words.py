@@ -65,6 +65,14 @@ def test_unless_all_tests_counted_random_words_would_be_found(tmp_path, rng, mon
     assert table["word"].str.startswith("random").sum() > 50
 
 
+def test_equally_sure_words_come_in_an_order_of_their_own():
+    names = ["layer", "grid_y", "grid_x", "unit", "kind", "word"]
+    rows = [(1, 0, 0, unit, "tag", word) for unit in range(5) for word in "abc"]
+    table = pd.DataFrame(rows, columns=names).assign(q=0.01, p=0.001, lift=2.0)
+    shuffled = table.sample(frac=1, random_state=1)
+    assert unit_words._surest_first(shuffled).index.tolist() == list(range(15))
+
+
 def test_every_kind_of_word_can_be_found_and_is_counted_right(tmp_path, rng):
     ids = list(range(300))
     rows = [row | {"device": None, "latitude": None} for row in made_rows(ids, rng, words=3)]
@@ -144,7 +152,10 @@ def test_what_cannot_be_counted_is_refused():
         Counting(cell=0)
 
 
-def test_the_units_shown_have_the_surest_words():
-    rows = [(1, 0, 0, u, q) for u, q in [(5, 1e-9), (2, 1e-5), (5, 1e-4), (9, 0.01)]]
-    table = pd.DataFrame(rows, columns=["layer", "grid_y", "grid_x", "unit", "q"]).assign(p=0.0)
-    assert shown_units(table, 2) == [(1, 0, 0, 5), (1, 0, 0, 2)]
+def test_the_units_shown_have_the_surest_words_each_word_in_turn():
+    found = [(5, "sea", 1e-9), (2, "sea", 1e-5), (5, "sky", 1e-4), (9, "cat", 0.01)]
+    rows = [(1, 0, 0, unit, "tag", word, q) for unit, word, q in found]
+    columns = ["layer", "grid_y", "grid_x", "unit", "kind", "word", "q"]
+    table = pd.DataFrame(rows, columns=columns).assign(p=0.0)
+    assert shown_units(table, 2) == [(1, 0, 0, 5), (1, 0, 0, 9)]
+    assert shown_units(table, 3) == [(1, 0, 0, 5), (1, 0, 0, 9), (1, 0, 0, 2)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
@@ -21,6 +22,10 @@ FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
     "--disable-dev-shm-usage", "--hide-scrollbars",
+)  # fmt: skip
+JUPYTER_FOLDERS = (
+    "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTERLAB_SETTINGS_DIR",
+    "JUPYTERLAB_WORKSPACES_DIR", "IPYTHONDIR",
 )  # fmt: skip
 READY = """
 const docs = (window.Bokeh || {documents: []}).documents;
@@ -96,14 +101,18 @@ def save_picture(browser: webdriver.Chrome, path: Path) -> None:
 
 
 @contextmanager
-def jupyter_server(folder: Path) -> Iterator[str]:
-    """A Jupyter server with jupyter-server-proxy under a base URL, as a hub starts one."""
+def jupyter_server(folder: Path, module: str = "jupyter_server", *options: str) -> Iterator[str]:
+    """A Jupyter server with jupyter-server-proxy under a base URL, as a hub starts one.
+
+    Nobody's own settings are read, and none are left but in ``folder``.
+    """
     base, port = "/user/somebody", free_port()
-    command = [sys.executable, "-m", "jupyter_server", "--no-browser", "--allow-root"]
-    command += [f"--ServerApp.base_url={base}/", f"--ServerApp.port={port}", "--ip=127.0.0.1"]
-    command += ["--IdentityProvider.token=", f"--ServerApp.root_dir={folder}"]
+    command = [sys.executable, "-m", module, "--no-browser", "--allow-root", "--ip=127.0.0.1"]
+    command += [f"--ServerApp.base_url={base}/", f"--ServerApp.port={port}"]
+    command += ["--IdentityProvider.token=", f"--ServerApp.root_dir={folder}", *options]
+    own = {name: str(folder / name.lower()) for name in JUPYTER_FOLDERS}
     with (folder / "jupyter.log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log)
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | own)
     try:
         address = f"http://127.0.0.1:{port}{base}"
         until(lambda: _answers(f"{address}/api"), what=(folder / "jupyter.log").read_text())

@@ -138,3 +138,27 @@ def test_a_mosaic_has_a_picture_for_each_filter_and_nothing_between():
     assert picture[0, 0].tolist() == [1, 1, 1, 255]
     assert picture[0, 2].tolist() == [128, 128, 128, 255]
     assert picture[..., 3].sum() == 3 * 255
+
+
+def test_plots_of_a_pane_fill_it_also_after_a_run_with_other_layers():
+    plot = PLOTS["objective"]()
+    plot.fill()
+    plot.update(Reading(status() | {"history": trained_history().snapshot()}, WORKERS, {}))
+    figures = [each.plot for pair in plot.plots for each in pair]
+    assert len(figures) == 6
+    assert all(each.sizing_mode == "stretch_both" for each in figures)
+    assert all(each.min_height == each.height for each in figures)
+    assert all(each.min_height == figures[0].height for each in plot.root.children)
+    rows = PLOTS["workers"]()
+    rows.fill()
+    assert rows.root.sizing_mode == "stretch_width"
+
+
+def test_a_layer_that_has_not_begun_has_no_axes():
+    plot = PLOTS["objective"]()
+    history = History(load_config("tiny"))
+    history.plan = PLAN
+    plot.update(Reading(status() | {"history": history.snapshot()}, WORKERS, {}))
+    assert not plot.plots[0][0].plot.xaxis.visible
+    plot.update(Reading(status() | {"history": trained_history().snapshot()}, WORKERS, {}))
+    assert plot.plots[0][0].plot.xaxis.visible

@@ -51,6 +51,15 @@ def test_a_notebook_runs_to_its_end(path, work, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
+def test_metadata_is_explored_a_second_time_in_the_same_folder(work, tmp_path):
+    executed(FOLDER / "3_explore_metadata.ipynb", tmp_path)
+    book = executed(FOLDER / "3_explore_metadata.ipynb", tmp_path)
+    plots = outputs(book, "application/javascript") + outputs(book, "text/html")
+    assert not any("cdn.bokeh.org" in text for text in plots)  # it works without a network
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.skipif(not REAL_ROWS.exists(), reason="needs the real rows beside the checkout")
 def test_metadata_is_explored_in_a_user_s_own_file(work, tmp_path, monkeypatch):
     monkeypatch.setenv("YFCC100M_METADATA", str(REAL_ROWS))

@@ -177,16 +177,28 @@ def words_of_units(
         words = counts.words
     table = pd.concat(parts, ignore_index=True)
     table["q"] = discovery_rates(table["p"].to_numpy(), max(tested, len(table)))
-    kept = table[table["q"] <= level].sort_values(["q", "p", "lift"], ascending=[True, True, False])
+    kept = _surest_first(table[table["q"] <= level])
     return _finished(kept, counting, facts, {"units": units, "words": words, "tested": tested})
 
 
 def shown_units(table: pd.DataFrame, count: int) -> list[tuple[int, int, int, int]]:
-    """The units with the surest words, (layer, grid_y, grid_x, unit), at most ``count`` a layer."""
+    """Units with sure words, (layer, grid_y, grid_x, unit), at most ``count`` a layer.
+
+    Words take turns: of each word the unit that has it most surely, then its second, and so on.
+    """
     columns = ["layer", *UNITS]
-    best = table.drop_duplicates(columns).groupby("layer", sort=True).head(count)
-    ordered = best.sort_values(["layer", "q", "p"], kind="stable")
+    best = table.drop_duplicates(columns)
+    turn = best.groupby(["layer", "kind", "word"]).cumcount()
+    ordered = best.assign(turn=turn).sort_values(["layer", "turn", "q", "p"], kind="stable")
+    ordered = ordered.groupby("layer").head(count)
     return [tuple(map(int, row)) for row in ordered[columns].to_numpy()]  # type: ignore[misc]
+
+
+def _surest_first(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows in an order that hangs on nothing but themselves: equally sure words come in theirs."""
+    rising = ["layer", *UNITS, "kind", "word"]
+    ways = [True, True, False, *[True] * len(rising)]
+    return table.sort_values(["q", "p", "lift", *rising], ascending=ways)
 
 
 def _listed(run: Run, trained: int, numbers: list[int], k: int) -> list[int] | None:

@@ -7,7 +7,7 @@ from collections import deque
 from typing import Any
 
 from yfccdask.data.plain_texts import escaped
-from yfccdask.training.control.html_status import BAD, layer_colour
+from yfccdask.training.control.html_status import BAD, layer_colour, rate_text
 
 try:
     import ipywidgets
@@ -90,7 +90,7 @@ class WidgetDisplay:
         objective = (sum(event["reconstruction"]) + sum(event["sparsity"])) / terms
         text = f"{bar.value:,} of {bar.max:,} blocks, objective {objective:.4g}"
         if event["seconds"]:
-            text += f", {self.images[number] / event['seconds']:,.3g} images/s"
+            text += f", {rate_text(self.images[number] / event['seconds'])} images/s"
         self.texts[number].value = text
 
     def _commit(self, event: Event) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from bokeh.layouts import column
 from bokeh.models import ColumnDataSource
 
+from yfccdask.dashboard.live.plot_style import fill_height
 from yfccdask.dashboard.live.readings import Reading
 
 
@@ -23,6 +24,10 @@ class Component:
         """Show a reading."""
         raise NotImplementedError
 
+    def fill(self) -> None:
+        """Be as high as the window, on a page of its own."""
+        fill_height(self.root)
+
 
 class PerLayer(Component):
     """A component with a row of plots for each layer, however many a run has."""
@@ -30,7 +35,13 @@ class PerLayer(Component):
     def __init__(self) -> None:
         self.root = column(sizing_mode="stretch_width")
         self.version: Any = None
+        self.fills = False
         self.resize(0)
+
+    def fill(self) -> None:
+        """Be as high as the window, whatever plots there will be."""
+        self.fills = True
+        super().fill()
 
     def resize(self, layers: int) -> None:
         """Make the plots of so many layers."""
@@ -48,6 +59,8 @@ class PerLayer(Component):
             return
         if self.version is None or version[:2] != self.version[:2]:
             self.resize(reading.layers)
+            if self.fills:
+                self.fill()
         self.version = version
         if history:
             self.show(reading, history)

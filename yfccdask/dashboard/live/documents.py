@@ -92,6 +92,7 @@ def plot_maker(readings: Readings, name: str, plot: Callable[[], Component]) -> 
     def make(scheduler: Scheduler, variables: dict[str, Any], document: Document) -> None:
         component = plot()
         document.title = f"yfccdask: {name}"
+        component.fill()
         document.add_root(component.root)
         keep_updated(document, readings, [component])
 

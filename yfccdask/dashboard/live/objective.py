@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from bokeh.core.properties import value
 from bokeh.layouts import column, row
 from bokeh.models import ColumnDataSource, HoverTool, NumeralTickFormatter, Range1d
 
 from yfccdask.dashboard.live.component import PerLayer, set_data, set_range
 from yfccdask.dashboard.live.plot_style import (
+    FONT,
     PALE_INK,
     calm_figure,
     waiting_figure,
@@ -44,6 +46,7 @@ class TermPlot:
             y_range=Range1d(0, 1),
         )
         self._draw(layer_colour(layer))
+        self._show_axes(False)
 
     def _draw(self, colour: str) -> None:
         plot, where = self.plot, {"source": self.curve, "color": colour}
@@ -55,14 +58,18 @@ class TermPlot:
         plot.add_tools(HoverTool(renderers=[smooth], tooltips=tips, mode="vline"))
         self._draw_marks()
         plot.xaxis.formatter = NumeralTickFormatter(format="0,0")
-        plot.xaxis.ticker.desired_num_ticks = 5
+        plot.xaxis.ticker.update(desired_num_ticks=5, min_interval=1)
         plot.yaxis.ticker.desired_num_ticks = 4
+
+    def _show_axes(self, visible: bool) -> None:
+        self.plot.axis.visible = self.plot.grid.visible = visible
 
     def _draw_marks(self) -> None:
         plot = self.plot
         plot.vspan("x", source=self.start, line_color=PALE_INK, line_dash="4 3")
-        text = {"text_font_size": "11px", "text_color": PALE_INK, "x_offset": 4, "y_offset": -2}
-        plot.text("x", "y", "text", source=self.start, text_baseline="top", **text)
+        text = {"text_font": value(FONT), "text_font_size": "11px", "text_color": PALE_INK}
+        where = {"x_offset": 4, "y_offset": -2, "text_baseline": "top"}
+        plot.text("x", "y", "text", source=self.start, **text, **where)
         plot.scatter("x", "y", source=self.copies, size=9, **STROKE)
 
     def show(self, layer: dict[str, Any]) -> None:
@@ -70,6 +77,7 @@ class TermPlot:
         curve = layer["curves"][self.term]
         if not curve["mean"]:
             return
+        self._show_axes(True)
         self.curve.data = {name: np.array(curve[name]) for name in COLUMNS}
         low, high = shown_range(curve)
         set_range(self.plot.y_range, low, high)

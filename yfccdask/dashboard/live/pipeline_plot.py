@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from bokeh.core.properties import value
 from bokeh.models import ColumnDataSource, HoverTool, Range1d
 
 from yfccdask.dashboard.live.component import Component, as_columns, set_data, set_range
-from yfccdask.dashboard.live.plot_style import INK, calm_figure, waiting_label
+from yfccdask.dashboard.live.plot_style import FONT, INK, calm_figure, waiting_label
 from yfccdask.dashboard.live.readings import Reading
 from yfccdask.training.control.html_status import layer_colour
 
@@ -87,12 +88,16 @@ class PipelinePlot(Component):
             "x", "y", width=0.92, height=0.82, source=self.source,
             fill_color="colour", fill_alpha="alpha", line_color="outline", line_width=2,
         )  # fmt: skip
-        text = {"text_align": "center", "text_baseline": "middle", "text_font_size": "10px"}
-        self.root.text("x", "y", "text", source=self.source, text_color=INK, **text)
+        text = {"text_align": "center", "text_baseline": "middle"}
+        look = {"text_font_size": "10px", "text_color": INK, "text_font": value(FONT)}
+        self.root.text("x", "y", "text", source=self.source, **text, **look)
         tips = [("tick", "@x"), ("", "@what"), ("copy", "@copies")]
         self.root.add_tools(HoverTool(renderers=[shown], tooltips=tips))
         self.root.ygrid.grid_line_color = None
         self.root.xaxis.ticker.desired_num_ticks = 8
+
+    def fill(self) -> None:
+        """Stay as high as the rows: numbers in higher cells are no easier to read."""
 
     def update(self, reading: Reading) -> None:
         """Show the last ticks."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bokeh.models import Label, Range1d
+from bokeh.models import Column, Label, Plot, Range1d, Row
 from bokeh.plotting import figure
 
 FONT = "system-ui, sans-serif"
@@ -34,6 +34,17 @@ def _calm_axis(axis: Any) -> None:
     axis.axis_label_text_font_style = "normal"
     axis.axis_label_text_font_size = axis.major_label_text_font_size = "11px"
     axis.axis_label_text_color = axis.major_label_text_color = INK
+
+
+def fill_height(root: Any) -> None:
+    """Let plots share the height of a window; in one that is too low for them they scroll."""
+    for part in root.references():
+        if isinstance(part, (Plot, Row, Column)):
+            part.sizing_mode = "stretch_both"
+        if isinstance(part, Plot):
+            part.min_height = part.height
+        if isinstance(part, Row):  # a browser would let it be lower than what is in it
+            part.min_height = max(child.height for child in part.children)
 
 
 def waiting_figure(title: str, height: int) -> Any:

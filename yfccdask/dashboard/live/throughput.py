@@ -15,7 +15,7 @@ from bokeh.models import (
 from yfccdask.dashboard.live.component import PerLayer
 from yfccdask.dashboard.live.plot_style import PLANNED, calm_figure, waiting_figure
 from yfccdask.dashboard.live.readings import Reading, planned_images_per_second
-from yfccdask.training.control.html_status import layer_colour
+from yfccdask.training.control.html_status import layer_colour, rate_text
 
 TITLE = "Images per second"
 HEIGHT = 150
@@ -68,17 +68,6 @@ def pace_title(layer: int, now: float | None, planned: float | None, flop: int) 
     if planned:
         text += f"; plan {rate_text(planned)} images/s ({100 * now / planned:.0f} %)"
     return text
-
-
-def rate_text(rate: float) -> str:
-    """A number of three digits at least.
-
-    Examples
-    --------
-    >>> rate_text(0.1234), rate_text(1452.3)
-    ('0.123', '1,452')
-    """
-    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
 
 
 def flop_text(rate: float) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from bokeh.core.properties import value
 from bokeh.models import ColumnDataSource, HoverTool, Range1d
 
 from yfccdask.dashboard.live.component import Component, as_columns, set_data, set_range
 from yfccdask.dashboard.live.dask_server import WorkerReading
 from yfccdask.dashboard.live.pipeline_plot import rows_of
 from yfccdask.dashboard.live.plot_style import (
+    FONT,
     INK,
     calm_figure,
     waiting_label,
@@ -41,6 +43,9 @@ class WorkerPlot(Component):
         self.waiting = waiting_label(self.root)
         self.root.ygrid.grid_line_color = None
 
+    def fill(self) -> None:
+        """Stay as high as the workers' rows."""
+
     def name_rows(self, workers: list[WorkerReading]) -> None:
         """Make room for the workers and write their names, if they fit."""
         count = len(workers)
@@ -65,8 +70,9 @@ class WorkersNow(WorkerPlot):
             "x", "y", width=0.94, height=0.84, source=self.source,
             fill_color="colour", fill_alpha="alpha", line_color=None,
         )  # fmt: skip
-        text = {"text_align": "center", "text_baseline": "middle", "text_font_size": "10px"}
-        self.root.text("x", "y", "text", source=self.source, text_color=INK, **text)
+        text = {"text_align": "center", "text_baseline": "middle"}
+        look = {"text_font_size": "10px", "text_color": INK, "text_font": value(FONT)}
+        self.root.text("x", "y", "text", source=self.source, **text, **look)
         tips = [("worker", "@worker"), ("", "@what")]
         self.root.add_tools(HoverTool(renderers=[shown], tooltips=tips))
 

@@ -32,6 +32,7 @@ from yfccdask.data.metadata.pieces import (
 )
 from yfccdask.data.metadata.sqlite_rows import count_rows
 from yfccdask.data.partial_stores import work_folder
+from yfccdask.data.plain_texts import facts_html
 from yfccdask.errors import DataError, StoreError
 
 Progress = Callable[[int, int, str], None]
@@ -51,6 +52,16 @@ class ConversionReport:
     parts: int
     reasons: dict[str, int] = field(default_factory=dict)
     reused: bool = False
+
+    def _repr_html_(self) -> str:
+        rejected = [f"{count:,} {reason}" for reason, count in self.reasons.items()]
+        facts = {
+            "rows": f"{self.rows:,} of {self.rows_in:,}, in {self.parts:,} parts",
+            "parquet": self.parquet,
+            "rejected": "; ".join(rejected) or "none",
+            "rejects": self.rejects,
+        }
+        return facts_html("YFCC100M metadata, converted", facts.items())
 
 
 def convert_metadata(
