@@ -4,9 +4,10 @@ Trains three layers on CIFAR-10's photographs without their labels, then asks ho
 unseen photographs a linear classifier gets right on raw pixels, on random weights of the same
 network, and on what each layer has learned; and what in the configuration matters for that.
 
-Parts: networks, study, second, stacked, pictures; all where none is named. What is done is kept in
-FOLDER (``cifar-data`` by default), network by network: started again, it goes on where it was. The
-figures are also recorded in ``benchmarks/results/cifar.json``.
+Parts: networks, study, second, again, chains, pictures; all where none is named. What is done is
+kept in FOLDER (``cifar-data`` by default), network by network: started again, it goes on where it
+was. The figures are also recorded in ``benchmarks/results/cifar.json``. ``again`` and ``chains``
+train layers above those of ``networks``, in memory.
 """
 
 from __future__ import annotations
@@ -16,9 +17,20 @@ import re
 import shutil
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks.cifar_again import (
+    AGAIN,
+    Again,
+    Below,
+    judged_again,
+    layer_facts,
+    lower_layers,
+    projections,
+)
+from benchmarks.cifar_chains import CHAINS, Chain, judged_chain
 from benchmarks.cifar_data import Split, part_of, split
 from benchmarks.cifar_features import (
     normalised_responses,
@@ -27,7 +39,6 @@ from benchmarks.cifar_features import (
     probe_thinned,
 )
 from benchmarks.cifar_pictures import draw
-from benchmarks.cifar_stacked import KINDS, probe_stacked, second_layer, stacked
 from benchmarks.cifar_study import NETWORKS, SECOND, STUDY, Variant
 from benchmarks.cifar_tables import tables
 from benchmarks.recording import record
@@ -42,8 +53,9 @@ from yfccdask.training.start import resume, train
 
 CONFIG = Path(__file__).with_name("cifar.yaml")
 PARTS = {"networks": NETWORKS, "study": STUDY, "second": SECOND}
+ABOVE: dict[str, Mapping[str, Again | Chain]] = {"again": AGAIN, "chains": CHAINS}
 FIGURES = "figures.json"
-KNOWN = (*PARTS, "stacked", "pictures")
+KNOWN = (*PARTS, *ABOVE, "pictures")
 EMBEDDED = ClusterRequest(workers=1)
 
 
@@ -100,32 +112,29 @@ def go_on(part: str, folder: Path, data: tuple[Split, Split], figures: dict[str,
         print(line_of(name, known[name]), flush=True)
 
 
-def stack(folder: Path, data: tuple[Split, Split], figures: dict[str, Any]) -> None:
-    """Train the second layer again, on the first network's signed and on its rectified field."""
-    lower, known = open_run(folder / "run-networks-seed-0"), figures.setdefault("stacked", {})
-    for kind in KINDS:
-        if known.get(kind, {}).get("below") == digest(lower).whole:
+def go_above(part: str, folder: Path, data: tuple[Split, Split], figures: dict[str, Any]) -> None:
+    """Train layers above those of the networks again, and judge them, as `go_on` does."""
+    known, networks = figures.setdefault(part, {}), Below(folder, data)
+    for name, variant in ABOVE[part].items():
+        below = digest(networks.run(variant.below[0])).whole
+        former, asked = known.get(name, {}), {**variant._asdict(), "above": below}
+        if all(former.get(key) == value for key, value in asked.items()):
             continue
-        fields = (stacked(lower, data[0], kind, folder), stacked(lower, data[1], kind, folder))
-        config = second_layer(lower, fields[0].store)
-        upper = trained(config, fields[0].store, folder / f"run-stacked-{kind}")
-        known[kind] = {
-            "below": digest(lower).whole,
-            "probe": probe_stacked(lower, upper, data, fields),
-            "digest": digest(upper).whole,
-        }
+        judge: Any = judged_again if isinstance(variant, Again) else judged_chain
+        known[name] = {**asked, **judge(variant, networks.of(variant.below))}
         keep(folder, figures)
-        print(line_of(kind, known[kind]), flush=True)
+        print(line_of(name, known[name]), flush=True)
 
 
 def thin(folder: Path, data: tuple[Split, Split], figures: dict[str, Any]) -> None:
-    """Probe as few responses of the lower layers as the top layer has."""
+    """Probe as few responses of lower layers, and numbers nobody trained, as the top layer has."""
     run = open_run(folder / "run-networks-seed-0")
     if figures.get("thinned", {}).get("of") == digest(run).whole:
         return
-    count = run.config.layers[-1].units
+    count, lower = run.config.layers[-1].units, lower_layers(run, data)
     table = probe_thinned(run, *data, count)
     figures["thinned"] = {"of": digest(run).whole, "responses": count, "probe": table}
+    figures["thinned"] |= {"untrained": projections(lower), **layer_facts(lower)}
     keep(folder, figures)
 
 
@@ -163,8 +172,10 @@ def main(arguments: list[str]) -> None:
     for part in PARTS:
         if not wanted or part in wanted:
             go_on(part, folder, data, figures)
-    if not wanted or "stacked" in wanted:
-        stack(folder, data, figures)
+    for part in ABOVE:
+        if not wanted or part in wanted:
+            go_above(part, folder, data, figures)
+    if not wanted or "again" in wanted:
         thin(folder, data, figures)
     print(*tables(figures), sep="\n\n")
     if not wanted or "pictures" in wanted:

@@ -15,22 +15,28 @@ def tables(figures: Figures) -> Iterator[str]:
         "networks": networks_table,
         "study": study_table,
         "second": second_table,
-        "stacked": stacked_table,
-        "thinned": thinned_table,
+        "thinned": thinned_tables,
+        "again": again_tables,
+        "chains": chains_table,
     }
     for part, make in makers.items():
         if figures.get(part):
             yield "\n".join(make(figures))
 
 
-def thinned_table(figures: Figures) -> Iterator[str]:
-    """Test accuracy of as many responses of every layer as the top layer has."""
+def thinned_tables(figures: Figures) -> Iterator[str]:
+    """Test accuracy of as many responses of every layer, and untrained ones, as the top one has."""
     thinned = figures["thinned"]
     table = thinned["probe"]
     yield f"| {thinned['responses']} responses of | {' | '.join(map(_title, table))} |"
     yield "|---" * (len(table) + 1) + "|"
     cells = " | ".join(map(_percent, table.values()))
     yield f"| trained | {cells} |"
+    if "untrained" in thinned:
+        yield ""
+        yield from untrained_table(figures)
+        yield ""
+        yield from linear_table(figures)
 
 
 def networks_table(figures: Figures) -> Iterator[str]:
@@ -85,18 +91,76 @@ def second_table(figures: Figures) -> Iterator[str]:
             yield f"| {title} | {' | '.join(map(_percent, scores))} |"
 
 
-def stacked_table(figures: Figures) -> Iterator[str]:
-    """Test accuracy of a second layer by what it reads."""
-    yield (
-        "| the second layer reads | linear in layer 1 | layer 2, random | layer 2, trained "
-        "| both layers |"
+def again_tables(figures: Figures) -> Iterator[str]:
+    """Test accuracy of layers 2 and 3 alone, trained again with one thing changed."""
+    for layer in (2, 3):
+        extra = ["linear in layer 1"] if layer == 2 else ["kurtosis", "of the strongest directions"]
+        yield f"| layer {layer} | weights | features | right labels | {' | '.join(extra)} |"
+        yield "|---" * (4 + len(extra)) + "|"
+        for name, row in figures["again"].items():
+            if row["layer"] == layer:
+                yield _again_row(name, row)
+        yield ""
+
+
+def _again_row(name: str, row: Figures) -> str:
+    title, weights = name.partition(": ")[2], f"{row['weights']:,}"
+    if "diverged" in row:
+        return f"| {title} | {weights} | | diverged |" + " |" * (int(row["layer"]) - 1)
+    (score,) = next(iter(row["probe"].values())).values()
+    extra = [f"{row['linear']:.0f}%"] if row["layer"] == 2 else _shape(row)
+    return (
+        f"| {title} | {weights} | {score['features']:,} | {_percent(score)} | {' | '.join(extra)} |"
     )
+
+
+def _shape(row: Figures) -> list[str]:
+    taken = f"{row['principal']:.0f}%" if "principal" in row else ""
+    return [f"{row['kurtosis']:.1f}", taken]
+
+
+def untrained_table(figures: Figures) -> Iterator[str]:
+    """Test accuracy of as many numbers that nobody has trained, from layer 3's input."""
+    thinned = figures["thinned"]
+    yield f"| {thinned['responses']} numbers from layer 3's input | right labels | kurtosis |"
+    yield "|---|---|---|"
+    for name, row in thinned["untrained"].items():
+        score = row["probe"]["random"]["numbers"]
+        yield f"| {name} | {_percent(score)} | {row['kurtosis']:.1f} |"
+
+
+def linear_table(figures: Figures) -> Iterator[str]:
+    """How sparse layers' responses are, and how linear in the pixels and in layers below."""
+    thinned = figures["thinned"]
+    yield "| responses of | kurtosis | linear in the pixels | in layer 1 | in layer 2 |"
     yield "|---|---|---|---|---|"
-    for kind, row in figures["stacked"].items():
-        random, trained = (row["probe"][weights] for weights in WEIGHTS)
-        shares = [random["layer 2"], trained["layer 2"], trained["all"]]
-        cells = " | ".join(map(_percent, shares))
-        yield f"| {kind} responses | {trained['linear']:.0f}% | {cells} |"
+    for number in (1, 2, 3):
+        shares = [thinned["linear"].get(f"{below} to {number}") for below in (0, 1, 2)]
+        cells = ["" if share is None else f"{share:.0f}%" for share in shares]
+        title = f"layer {number}"
+        yield f"| {title} | {thinned['kurtosis'][title]:.1f} | {' | '.join(cells)} |"
+
+
+def chains_table(figures: Figures) -> Iterator[str]:
+    """Test accuracy of layers 2 and 3 by what they read, networks of as many weights together."""
+    yield (
+        "| layers 2 and 3 read | their weights | linear in the layer below | layer 1 | layer 2 "
+        "| layer 3 | all together |"
+    )
+    yield "|---" * 7 + "|"
+    for name, rows in _by_name(figures["chains"]).items():
+        tables = [next(iter(row["probe"].values())) for row in rows]
+        scores = [_spread([table[layer]["test"] for table in tables]) for layer in tables[0]]
+        linear = " and ".join(f"{share:.0f}%" for share in rows[0]["linear"])
+        yield f"| {name} | {sum(rows[0]['weights']):,} | {linear} | {' | '.join(scores)} |"
+
+
+def _by_name(chains: Figures) -> dict[str, list[Figures]]:
+    """The networks that differ in their seed only, together."""
+    found: dict[str, list[Figures]] = {}
+    for name, row in chains.items():
+        found.setdefault(name.partition(", seed ")[0], []).append(row)
+    return found
 
 
 def _percent(score: Figures) -> str:
@@ -108,7 +172,8 @@ def _title(layer: str) -> str:
 
 
 def _layer(row: Figures, weights: str) -> Figures:
-    return row["probe"][weights]["layer 1"]
+    found: Figures = row["probe"][weights]["layer 1"]
+    return found
 
 
 def _mean(values: list[float]) -> float:
