@@ -19,7 +19,7 @@ check: $(VENV)/installed-dev  ## style, types and docs
 	$(BIN)/mypy
 
 docs: $(VENV)/installed-dev  ## the pages as a site: docs/_build/index.html
-	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build
+	$(BIN)/python -m sphinx -q -E -W --keep-going -b html docs docs/_build
 
 lock: $(VENV)/installed  ## constraints-hashes.txt, anew from pyproject.toml and constraints.txt
 	$(PIP) install uv
