@@ -8,10 +8,19 @@ from distributed import Client
 from PIL import Image
 
 from tests.conftest import threads_cluster
-from yfccdask.analysis import encoding
+from yfccdask.analysis import activation_files, encoding
+from yfccdask.analysis.activation_files import (
+    DIMENSIONS,
+    Labels,
+    LayerShape,
+    write_part,
+    writer_of,
+)
 from yfccdask.analysis.encoding import encode
 from yfccdask.analysis.network_pass import activations
 from yfccdask.analysis.results import read_result
+from yfccdask.data import open_store
+from yfccdask.data.ingestion import ingest
 from yfccdask.errors import PlanRefused, RunError, StoreError
 
 
@@ -71,21 +80,23 @@ SLOW = pytest.mark.slow
 def test_a_killed_call_goes_on_with_the_block_it_was_at(
     own_run, tiny_store, tmp_path, client, expected, kind, monkeypatch
 ):
-    write, blocks = encoding._write_block, []
+    write, blocks = encoding.write_text, []
 
-    def killed(client, writer, labels, array):
-        blocks.append(labels.start)
-        write(client, writer, labels, array)
-        if len(blocks) == 3:
-            raise KeyboardInterrupt
+    def killed(path, text):
+        if path.name == "done.json":
+            blocks.append(text)
+            if len(blocks) == 3:
+                raise KeyboardInterrupt
+        write(path, text)
 
     how = {"layers": [3], "format": kind, "client": client}
-    monkeypatch.setattr(encoding, "_write_block", killed)
+    monkeypatch.setattr(activation_files, "PART_BYTES", 100)  # four images
+    monkeypatch.setattr(encoding, "write_text", killed)
     with pytest.raises(KeyboardInterrupt):
         encode(own_run, tiny_store, tmp_path / "out", **how)
     assert not (tmp_path / "out").exists()
     done = encode(own_run, tiny_store, tmp_path / "out", **how)
-    assert blocks == [0, 12, 24, 24, 36, 48]
+    assert blocks == ["1", "2", "3", "3", "4", "5"]
     assert not (tmp_path / "out.partial").exists()
     if kind == "zarr":
         found = xr.open_zarr(done.path / "layer-3.zarr", consolidated=False)["activation"].values
@@ -95,6 +106,59 @@ def test_a_killed_call_goes_on_with_the_block_it_was_at(
         rows = pq.read_table(done.path / "layer-3.parquet")["activation"].to_numpy()
         found = np.stack(rows).reshape(50, 1, 1, 6)
     np.testing.assert_array_equal(found, expected[3].values)
+
+
+def files_of(folder):
+    names = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
+    return {str(n): (folder / n).read_bytes() for n in names if n.parts[0].startswith("layer")}
+
+
+@pytest.mark.parametrize("kind", ["zarr", "npy"])
+def test_files_do_not_depend_on_how_many_workers_write(
+    own_run, tiny_store, tmp_path, client, expected, kind, monkeypatch
+):
+    monkeypatch.setattr(activation_files, "PART_BYTES", 12 * 128 * 4 // 8)
+    how = {"layers": [1], "format": kind}
+    alone = encode(own_run, tiny_store, tmp_path / "one", client=client, **how)
+    with threads_cluster(3) as cluster, Client(cluster, set_as_default=False) as three:
+        together = encode(own_run, tiny_store, tmp_path / "three", client=three, **how)
+    assert files_of(alone.path) == files_of(together.path)
+    if kind == "zarr":
+        found = xr.open_zarr(alone.path / "layer-1.zarr", consolidated=False)["activation"]
+        np.testing.assert_array_equal(found.values, expected[1].values)
+        assert found.encoding["chunks"] == (12, 1, 2, 8)
+
+
+def test_chunks_that_two_blocks_share_are_written_in_turn(own_run, tmp_path, client, rng):
+    for number in range(7):
+        folder = tmp_path / ("first" if number < 5 else "then")
+        folder.mkdir(exist_ok=True)
+        pixels = rng.integers(0, 255, (20, 20, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    shape = {"size": 20, "channels": 3, "block_size": 4, "client": client}
+    ingest(tmp_path / "first", tmp_path / "store", **shape)
+    ingest(tmp_path / "then", tmp_path / "store", append=True, **shape)
+    store = open_store(tmp_path / "store")
+    assert store.counts == (4, 1, 2)
+    done = encode(own_run, store, tmp_path / "out", layers=[1], client=client)
+    found = xr.open_zarr(done.path / "layer-1.zarr", consolidated=False)
+    assert found["image"].values.tolist() == [0, 1, 2, 3, 4, 8, 9]
+    expected = activations(own_run, store, 1).compute()
+    np.testing.assert_array_equal(found["activation"].values, expected.values)
+
+
+def test_workers_that_do_not_see_the_folder_are_named(
+    own_run, tiny_store, tmp_path, client, monkeypatch
+):
+    monkeypatch.setattr(encoding, "unseen", lambda paths: paths)
+    with pytest.raises(RunError, match="1 of 1 don't"):
+        encode(own_run, tiny_store, tmp_path / "out", client=client)
+    shape = LayerShape(1, DIMENSIONS, (4, 1, 1, 2), 4, "float32", {})
+    part = (np.zeros((4, 1, 1, 2)), Labels(0, np.arange(4), list("abcd")), (slice(0, 1),) * 3)
+    for kind in ("zarr", "parquet", "npy"):
+        writer = writer_of(tmp_path / "elsewhere", shape, kind)
+        with pytest.raises(RunError, match="found nothing on one"):
+            write_part(part[0], writer, *part[1:])
 
 
 def test_a_folder_of_images_is_encoded_at_the_run_s_own_size(own_run, tmp_path, client, rng):

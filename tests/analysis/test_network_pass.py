@@ -11,6 +11,8 @@ from tests.training.plain_trainer import patches_of, whitened
 from yfccdask.analysis.network_pass import (
     activations,
     chosen_blocks,
+    chosen_places,
+    chosen_responses,
     each_block,
     fetched,
     open_network,
@@ -79,6 +81,20 @@ def test_pooled_responses_are_root_mean_squares(tiny_run, tiny_store, codes, cli
     pooled = client.persist(network.responses(0, [1], "rms")[1], optimize_graph=False)
     expected = np.sqrt(np.square(codes[0][:12]).mean(axis=-1))
     np.testing.assert_allclose(fetched(client, pooled), expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("workers", [1, 5])
+def test_chosen_units_are_picked_out_of_whatever_chunks_they_lie_in(tiny_run, tiny_store, workers):
+    network = open_network(tiny_run, tiny_store, layers=1, workers=workers)
+    responses = network.responses(1, [1])[1]
+    images, units = np.array([0, 3, 11]), np.array([2, 31, 32, 77, 127])
+    parts = chosen_responses(responses, images, units)
+    places = chosen_places(responses.chunks, units)
+    assert len(parts) == {1: 2, 5: 4}[workers]
+    found = np.empty((3, 5), np.float32)
+    for part, (columns, _) in zip(parts, places.values(), strict=True):
+        found[:, columns] = part.compute()
+    np.testing.assert_array_equal(found, responses.compute().reshape(12, -1)[images][:, units])
 
 
 def test_what_goes_wrong_on_a_worker_is_raised(tiny_store, client):

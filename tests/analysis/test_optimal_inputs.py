@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 from distributed import Client
 
 from tests.conftest import threads_cluster
+from yfccdask.analysis import loaded_networks
 from yfccdask.analysis.loaded_networks import loaded_network
 from yfccdask.analysis.optimal_inputs import optimal, seen_region, stored_optima, unit_of
 from yfccdask.analysis.optimal_section import section
@@ -65,9 +67,16 @@ def test_optima_are_compared_with_the_strongest_photographs(own_run, tiny_store,
     assert "made of commit 3" in section(own_run, own_run.commit()).note
 
 
-def test_what_cannot_be_is_refused(own_run, monkeypatch):
+def test_a_network_larger_than_memory_gives_the_same_optima(own_run, client, monkeypatch):
+    how = {"layers": [2, 3], "units": 2, "steps": 4, "client": client}
+    whole = optimal(own_run, **how)
+    monkeypatch.setattr(loaded_networks, "MOST_OF_MEMORY", 1e-9)
+    assert loaded_network(own_run, own_run.commit()).layers[0].weights.keep < 100
+    streamed = optimal(own_run, **how)
+    for layer in (2, 3):
+        xr.testing.assert_identical(whole[layer], streamed[layer])
+
+
+def test_what_cannot_be_is_refused(own_run):
     with pytest.raises(RunError, match="expected layers from 1 to 3"):
         optimal(own_run, layers=[4])
-    monkeypatch.setattr("yfccdask.analysis.loaded_networks.MOST_OF_MEMORY", 1e-9)
-    with pytest.raises(RunError, match="to hold in memory"):
-        loaded_network(own_run, own_run.commit())

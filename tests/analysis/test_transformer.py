@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pytest
 
-from yfccdask.analysis import transformer
+from yfccdask.analysis import loaded_networks, transformer
 from yfccdask.analysis.network_pass import activations
 from yfccdask.analysis.transformer import Encoder
 from yfccdask.errors import DataError, RunError
@@ -31,6 +31,19 @@ def test_features_are_the_activations(tiny_run, tiny_store, images):
     names = encoder.get_feature_names_out().tolist()
     assert (len(names), names[0], names[-1]) == (134, "layer1_y0_x0_unit0", "layer3_y0_x0_unit5")
     assert encoder.transform(images[:0]).shape == (0, 134)
+
+
+def test_a_network_larger_than_memory_gives_the_same_features(tiny_run, images, monkeypatch):
+    how = {"layers": (1, 2, 3), "batch": 20}
+    whole = Encoder(tiny_run, **how).fit_transform(images)
+    monkeypatch.setattr(loaded_networks, "MOST_OF_MEMORY", 1e-9)
+    encoder = Encoder(tiny_run, **how)
+    np.testing.assert_array_equal(encoder.fit_transform(images), whole)
+    kept = [
+        sum(part.nbytes for part in layer.weights._kept.values())
+        for layer in encoder.network_.layers
+    ]
+    assert kept == [0, 0, 0]
 
 
 def test_rectified_features_hold_both_signs_apart(tiny_run, images):

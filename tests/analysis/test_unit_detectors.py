@@ -14,6 +14,7 @@ from yfccdask.analysis.network_pass import activations
 from yfccdask.analysis.results import read_result
 from yfccdask.analysis.unit_detectors import best_units, detectable, selectivity
 from yfccdask.errors import DataError, RunError
+from yfccdask.numerics import detection
 from yfccdask.numerics.detection import (
     add_to_histograms,
     balanced_accuracy,
@@ -64,7 +65,7 @@ def test_thresholds_are_the_best_of_all(drawn):
 
 
 @pytest.mark.parametrize("bins", [None, 64])
-def test_counts_of_the_other_half_are_those_of_the_threshold(drawn, bins):
+def test_counts_of_the_other_half_are_those_of_the_threshold(drawn, bins, monkeypatch):
     values, members, half = drawn
     if bins is None:
         found = exact_detectors(values, members, half)
@@ -72,6 +73,7 @@ def test_counts_of_the_other_half_are_those_of_the_threshold(drawn, bins):
         edges, histograms = quantile_edges(values[:, :200], bins), empty_histograms(7, 3, bins)
         for part in (slice(0, 150), slice(150, 400)):
             add_to_histograms(histograms, values[:, part], edges, members[part], half[part])
+        monkeypatch.setattr(detection, "BYTES_AT_ONCE", 3 * histograms[:1].nbytes)
         found = binned_detectors(histograms, edges)
         exact = exact_detectors(values, members, half)
         assert (found.chosen <= exact.chosen + 1e-12).all()

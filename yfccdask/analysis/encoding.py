@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,16 +14,16 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
-from distributed import Client, futures_of
+from distributed import Client
 
 from yfccdask.analysis.activation_files import (
     DIMENSIONS,
     Format,
     Labels,
     LayerShape,
-    Writer,
-    open_writer,
+    writer_of,
 )
+from yfccdask.analysis.activation_graph import written_parts
 from yfccdask.analysis.network_pass import (
     Network,
     Pooling,
@@ -47,6 +48,7 @@ from yfccdask.data.durable import write_text
 from yfccdask.data.ingestion import ingest
 from yfccdask.data.runs import Run, open_run
 from yfccdask.errors import PlanRefused, RunError, StoreError
+from yfccdask.training.checkup.probes import unseen
 from yfccdask.training.clusters import ClusterRequest
 from yfccdask.training.start import with_client
 
@@ -137,7 +139,8 @@ def encode(
         have nothing in common.
     client : distributed.Client, optional
     cluster : ClusterRequest, optional
-        Where to compute, as in `yfccdask.training.start.train`. Workers must see the store.
+        Where to compute, as in `yfccdask.training.start.train`. Workers write: they must see
+        store, run and ``out`` at the same paths as this process.
     on_size : callable, optional
         Called with a `Size` before anything is written.
     on_block : callable, optional
@@ -152,7 +155,7 @@ def encode(
     PlanRefused
         If it would take more than 80 % of what the disk has free.
     RunError, StoreError, DataError, DiskFull
-        If run, layers, source or ``out`` are not what is expected.
+        If run, layers, source or ``out`` are not what is expected, or a worker doesn't see ``out``.
     """
     request = _checked(run, out, layers, checkpoint, format, pooling)
     store = None if _is_folder_of_images(source) else open_store(source)
@@ -245,37 +248,56 @@ def _save_summary(folder: Path, encoded: Encoded) -> None:
 
 
 class _Session:
-    """One session's work on a folder of activations."""
+    """One session's work on a folder of activations: workers write, the client keeps the ledger."""
 
     def __init__(self, request: _Request, store: BlockStore, draft: Draft, client: Client) -> None:
         self.request, self.store, self.draft, self.client = request, store, draft, client
         options: dict[str, Any] = {"commit": request.commit, "client": client}
         self.network = open_network(request.run, store, layers=request.layers[-1], **options)
         self.shapes = [_shape_of(self.network, n, request.pooling) for n in request.layers]
+        self.writers = [writer_of(draft.folder, one, request.format) for one in self.shapes]
+        self.blocks = chosen_blocks(store)
+        counts = [store.block_images(block) for block in self.blocks]
+        starts = (np.cumsum(counts) - counts).tolist()
+        self.starts = dict(zip(self.blocks, starts, strict=True))
+        self.labels: dict[int, Labels] = {}  # of blocks under way
 
     def written(self, on_size: OnSize, on_block: OnBlock) -> Encoded:
         """Write every block that no former session has written."""
         size = _size_of(self.store, self.shapes, self.draft.folder)
         on_size(size)
         _refuse_absurd(size, self.draft)
-        pace, blocks, done = _Pace(), chosen_blocks(self.store), _done(self.draft)
-        writers = [open_writer(self.draft.folder, one, self.request.format) for one in self.shapes]
-        start = sum(self.store.block_images(block) for block in blocks[:done])
-        for block, arrays in each_block(self.client, self._responses, blocks[done:]):
-            rows = block_rows(self.store, block)
-            labels = Labels(start, rows, self.store.ids(rows.tolist()))
-            for writer, array in zip(writers, arrays, strict=True):
-                _write_block(self.client, writer, labels, array)
-            start, done = start + len(rows), done + 1
+        for writer in self.writers:
+            writer.create()
+        _refuse_blind(self.client, self.draft)
+        pace, former = _Pace(), _done(self.draft)
+        todo = each_block(self.client, self._written, self.blocks[former:], self._in_flight())
+        for done, (block, _) in enumerate(todo, former + 1):
+            labels = self.labels.pop(block)
+            for writer in self.writers:
+                writer.label(labels)
             write_text(self.draft.work / DONE, json.dumps(done))
-            pace.count(len(rows))
-            on_block(start, self.store.images, pace.rate)
+            pace.count(len(labels.rows))
+            on_block(labels.place.stop, self.store.images, pace.rate)
         how = (self.store.images, size.bytes, pace.seconds, pace.rate or None)
         return Encoded(self.request.path, self.request.layers, *how)
 
-    def _responses(self, block: int) -> list[da.Array]:
-        how = (self.request.layers, self.request.pooling)
-        return list(self.network.responses(block, *how).values())
+    def _written(self, block: int) -> list[da.Array]:
+        """A block's parts, written when computed."""
+        found = self.network.responses(block, self.request.layers, self.request.pooling)
+        rows = block_rows(self.store, block)
+        labels = Labels(self.starts[block], rows, self.store.ids(rows.tolist()))
+        self.labels[block] = labels
+        pairs = zip(found.values(), self.writers, strict=True)
+        return [written_parts(responses, writer, labels) for responses, writer in pairs]
+
+    def _in_flight(self) -> int:
+        """Blocks under way beside the one that is waited for.
+
+        After a block that isn't full, chunks of Zarr have images of two blocks: one at a time.
+        """
+        full = all(start % self.store.block_size == 0 for start in self.starts.values())
+        return self.network.run.config.engine.blocks_in_flight if full else 0
 
 
 class _Pace:
@@ -296,20 +318,6 @@ class _Pace:
         return self.images / self.seconds
 
 
-def _write_block(client: Client, writer: Writer, labels: Labels, array: da.Array) -> None:
-    """Bring a block's chunks here one by one, and write each."""
-    futures = {future.key: future for future in futures_of(array)}
-    edges = [np.cumsum((0, *sizes)) for sizes in array.chunks[1:]]
-    for index in np.ndindex(array.numblocks):
-        values = client.gather(futures[(array.name, *index)])
-        place = tuple(
-            slice(int(edge[at]), int(edge[at + 1]))
-            for edge, at in zip(edges, index[1:], strict=True)
-        )
-        writer.write(labels, place, values)
-    writer.label(labels)
-
-
 def _shape_of(network: Network, number: int, pooling: Pooling) -> LayerShape:
     layout = network.layers[number - 1].states.layout
     units = () if pooling == "rms" else (layout.layer.units,)
@@ -320,7 +328,7 @@ def _shape_of(network: Network, number: int, pooling: Pooling) -> LayerShape:
         number,
         DIMENSIONS[: 3 + len(units)],
         (network.store.images, *layout.layer.grid, *units),
-        (network.store.block_size, layout.rows[0], layout.columns[0], *units),
+        network.store.block_size,
         str(np.dtype(network.run.config.dtype)),
         attributes,
     )
@@ -340,6 +348,20 @@ def _refuse_absurd(size: Size, draft: Draft) -> None:
             f"expected at most {limit:,.0f} bytes of activations ({MOST_OF_DISK:.0%} of what the "
             f"disk of {draft.folder.parent} has free), found {size.bytes:,}: encode a higher layer "
             "(--layers), one value per position (--pooling rms), or fewer images"
+        )
+
+
+def _refuse_blind(client: Client, draft: Draft) -> None:
+    """Refuse workers that don't see the folder that they are to write to."""
+    token = draft.work / f"seen-{uuid.uuid4().hex}"
+    write_text(token, "")
+    answers = client.run(unseen, [str(token)])
+    token.unlink()
+    if blind := [address for address, missing in answers.items() if missing]:
+        raise RunError(
+            f"expected every worker to see {draft.folder}, found that {len(blind)} of "
+            f"{len(answers)} don't ({', '.join(sorted(blind)[:3])}): write to a file system that "
+            "client and workers share at the same path"
         )
 
 

@@ -319,6 +319,58 @@ def units_of_tiles(field: Any, tile: tuple[int, int]) -> np.ndarray:
     )
 
 
+def chosen_responses(responses: da.Array, images: np.ndarray, units: np.ndarray) -> list[da.Array]:
+    """Some units' responses to some images, picked where they were computed.
+
+    Parameters
+    ----------
+    responses : dask array (image, grid_y, grid_x, unit)
+        Of one block, as `Network.responses` gives them.
+    images : int array (image,)
+        Within the block.
+    units : int array (chosen,)
+        Counted over (grid_y, grid_x, unit), ascending.
+
+    Returns
+    -------
+    list of dask arrays (image, chosen)
+        In the order of `chosen_places`, which says where each chunk's belong.
+    """
+    parts = []
+    for (i, j), (_, within) in chosen_places(responses.chunks, units).items():
+        name, reference = f"chosen-{i}-{j}-{responses.name}", (responses.name, 0, i, j, 0)
+        tasks = {(name, 0, 0): Task((name, 0, 0), picked, TaskRef(reference), images, within)}
+        chunks = ((len(images),), (len(within),))
+        parts.append(array_from_tasks(name, tasks, [responses], chunks, responses.dtype))
+    return parts
+
+
+def chosen_places(
+    chunks: tuple[tuple[int, ...], ...], units: np.ndarray
+) -> dict[tuple[int, int], tuple[np.ndarray, np.ndarray]]:
+    """Which of some units (ascending) lie in each chunk of responses, and where within it.
+
+    Per chunk (row, column) with any: their numbers among ``units``, and their places counted over
+    the chunk's (grid_y, grid_x, unit).
+    """
+    _, rows, columns, (count,) = chunks
+    y, x, unit = np.unravel_index(units, (sum(rows), sum(columns), count))
+    found = {}
+    for i, top in enumerate(np.cumsum(rows) - rows):
+        for j, left in enumerate(np.cumsum(columns) - columns):
+            row, column = y - top, x - left
+            inside = (row >= 0) & (row < rows[i]) & (column >= 0) & (column < columns[j])
+            if inside.any():
+                within = (row * columns[j] + column) * count + unit
+                found[i, j] = np.flatnonzero(inside), within[inside]
+    return found
+
+
+def picked(values: np.ndarray, images: np.ndarray, within: np.ndarray) -> np.ndarray:
+    """Task: some images and units (image, unit) of a chunk (image, grid_y, grid_x, unit)."""
+    return values[images].reshape(len(images), -1)[:, within]
+
+
 def rms_of_tiles(field: Any, tile: tuple[int, int]) -> np.ndarray:
     """Task: each position's root mean square over its units (image, grid_y, grid_x)."""
     return np.sqrt(np.square(units_of_tiles(field, tile)).mean(axis=-1))

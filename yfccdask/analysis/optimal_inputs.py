@@ -103,7 +103,8 @@ def optimal(
         is what the first layer reads.
     client : distributed.Client, optional
     cluster : ClusterRequest, optional
-        Where to compute. A worker holds all weights up to the layer in its memory.
+        Where to compute. Workers read weights position by position; what doesn't fit in half of
+        a worker's memory is read again at every step.
 
     Returns
     -------
@@ -115,7 +116,7 @@ def optimal(
     Raises
     ------
     RunError
-        If there is no commit or no such layer, or the weights don't fit in a worker's memory.
+        If there is no commit or no such layer.
     StoreError
         If the store's images are not the run's.
 
@@ -244,17 +245,17 @@ def _chosen_units(run: Run, layer: int, count: int, ranked: xr.Dataset | None) -
 
 
 def _climb_all(jobs: Sequence[_Job], *, client: Client) -> list[_Found]:
-    """One task per job; a layer's network is read by one of them and handed to the others."""
-    networks = {
-        job.layer: client.submit(loaded_network, job.run, job.commit, job.layer) for job in jobs
-    }
-    futures = [client.submit(climb, job, networks[job.layer], pure=False) for job in jobs]
+    """One task per job. All of a worker read through one network, and share what it keeps."""
+    run, commit, top = jobs[0].run, jobs[0].commit, max(job.layer for job in jobs)
+    network = client.submit(loaded_network, run, commit, top, pure=False)
+    futures = [client.submit(climb, job, network, pure=False) for job in jobs]
     found: list[_Found] = client.gather(futures)
     return found
 
 
 def climb(job: _Job, network: WholeNetwork) -> _Found:
     """Task: the optima of a job's units, and how they do beside photographs."""
+    network = network._replace(layers=network.layers[: job.layer])
     windows, from_image = _windows(job), network
     if job.norm == "whitened":
         network = network._replace(whitening=None)

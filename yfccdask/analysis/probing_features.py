@@ -7,7 +7,6 @@ pooled; what a probe sees is rectified in both signs.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,7 +15,13 @@ import dask.array as da
 import numpy as np
 from distributed import Client
 
-from yfccdask.analysis.network_pass import Network, each_block, fetched
+from yfccdask.analysis.network_pass import (
+    Network,
+    chosen_places,
+    chosen_responses,
+    each_block,
+    fetched,
+)
 from yfccdask.analysis.probing_fits import TRAIN, rectified, standardise
 from yfccdask.data.blocks import BlockStore
 from yfccdask.data.durable import write_text
@@ -80,13 +85,14 @@ def extract_responses(
         for number, path in files.items()
     }
     at = sum(len(places[block]) for block in list(places)[:done])
-    build = partial(_responses, network, list(units))
+    build = partial(_chosen, network, places, units)
+    into = _columns(network, units)
     for count, (block, found) in enumerate(each_block(client, build, list(places)[done:]), done):
-        for number, responses in zip(units, found, strict=True):
-            values = fetched(client, responses)
-            chosen = values.reshape(len(values), -1)[places[block]][:, units[number]]
-            arrays[number][at : at + len(chosen)] = chosen
-            arrays[number].flush()
+        for (number, columns), responses in zip(into, found, strict=True):
+            rows = slice(at, at + len(places[block]))
+            arrays[number][rows, columns] = fetched(client, responses)
+        for array in arrays.values():
+            array.flush()
         at += len(places[block])
         write_text(state, json.dumps({"blocks": count + 1}))
     return files
@@ -133,9 +139,25 @@ def chosen_units(count: int, most: int, seed: int) -> np.ndarray:
     return np.sort(np.random.default_rng(seed).choice(count, most, replace=False))
 
 
-def _responses(network: Network, layers: Sequence[int], block: int) -> list[da.Array]:
-    found = network.responses(block, layers)
-    return [found[number] for number in layers]
+def _chosen(
+    network: Network, places: dict[int, np.ndarray], units: dict[int, np.ndarray], block: int
+) -> list[da.Array]:
+    """The chosen units' responses to a block's images, layer after layer, chunk after chunk."""
+    found = network.responses(block, list(units))
+    parts = [chosen_responses(found[number], places[block], units[number]) for number in units]
+    return [part for own in parts for part in own]
+
+
+def _columns(network: Network, units: dict[int, np.ndarray]) -> list[tuple[int, np.ndarray]]:
+    """Each of these arrays' layer, and the columns of its file that it holds."""
+    layouts = {number: network.layers[number - 1].states.layout for number in units}
+    return [
+        (number, columns)
+        for number, layout in layouts.items()
+        for columns, _ in chosen_places(
+            ((1,), layout.rows, layout.columns, (layout.layer.units,)), units[number]
+        ).values()
+    ]
 
 
 def _done(state: Path, files: dict[int, Path]) -> int:

@@ -19,6 +19,7 @@ from numba import njit
 
 Array = Any
 CHOOSING, JUDGING = 0, 1  # halves
+BYTES_AT_ONCE = 1 << 24  # of histograms
 
 
 class Detectors(NamedTuple):
@@ -89,6 +90,15 @@ def binned_detectors(histograms: Array, edges: Array) -> Detectors:
         As `add_to_histograms` fills them.
     edges : float array (unit, bin - 1)
     """
+    step = max(1, BYTES_AT_ONCE // histograms[:1].nbytes)  # what is made of them is larger
+    parts = [
+        _binned_detectors(histograms[start : start + step], edges[start : start + step])
+        for start in range(0, len(histograms), step)
+    ]
+    return Detectors(*(np.concatenate(field) for field in zip(*parts, strict=True)))
+
+
+def _binned_detectors(histograms: Array, edges: Array) -> Detectors:
     below = np.cumsum(histograms, axis=-1)[..., :-1]  # responses below each edge
     having, all_below = below[:, :, :-1], below[:, :, -1:]
     totals = histograms.sum(axis=-1)[..., None]
