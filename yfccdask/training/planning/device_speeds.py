@@ -60,6 +60,30 @@ def waited_seconds(work: Work) -> float:
     return min(found)
 
 
+class _Case(NamedTuple):
+    """What is measured: some positions or leaves of a layer, and the rates of a visit's steps."""
+
+    library: Library
+    state: State
+    layer: LayerGeometry
+    config: Config
+    rates: tuple[Rates, ...]
+    leaf: int
+
+    def field(self, height: int, width: int, maps: int) -> Any:
+        """A field of the visit's images."""
+        shape = (len(self.rates) * self.rows, height, width, maps)
+        return self.library.full(shape, 0.1, np.float32)
+
+    @property
+    def rows(self) -> int:
+        return self.config.batching.mini_batch
+
+    @property
+    def precision(self) -> str:
+        return self.config.arithmetic.products
+
+
 def measured_layer(library: Library, layer: LayerGeometry, config: Config) -> Pair:
     """A layer's position or leaf, measured on a device: many together, as in a visit."""
     steps = _steps(config)
@@ -68,8 +92,8 @@ def measured_layer(library: Library, layer: LayerGeometry, config: Config) -> Pa
     grid = (1, 1) if layer.dense else (1, count)
     weights = library.full((*grid, layer.units, inputs), 0.01, np.float32)
     state = local_visits.fresh_state(weights, 1.0)
-    make = _dense_work if layer.dense else _local_work
-    works = make(library, state, layer, config, (RATE,) * steps, inputs // count)
+    case = _Case(library, state, layer, config, (RATE,) * steps, inputs // count)
+    works = _dense_work(case) if layer.dense else _local_work(case)
     return Pair(*(waited_seconds(work) / (steps * count) for work in works))
 
 
@@ -77,49 +101,32 @@ def _steps(config: Config) -> int:
     return max(1, config.batching.data_block // config.batching.mini_batch)
 
 
-def _local_work(
-    library: Library,
-    state: State,
-    layer: LayerGeometry,
-    config: Config,
-    rates: tuple[Rates, ...],
-    leaf: int,
-) -> tuple[Work, Work]:
+def _local_work(case: _Case) -> tuple[Work, Work]:
     """A row of positions: their training, and their forward pass."""
-    del leaf
-    rows, precision = config.batching.mini_batch, config.arithmetic.products
-    width = (state.weights.shape[1] - 1) * layer.stride + layer.window[1]
-    shape = (len(rates) * rows, layer.window[0], width, layer.input.maps)
-    given = (state, library.full(shape, 0.1, np.float32), SCALE)
-    windows = Windows(layer.window, layer.stride)
+    layer, rows, precision = case.layer, case.rows, case.precision
+    width = (case.state.weights.shape[1] - 1) * layer.stride + layer.window[1]
+    given = (case.state, case.field(layer.window[0], width, layer.input.maps), SCALE)
+    windows, rates = Windows(layer.window, layer.stride), case.rates
     return (
         lambda: local_visits.train_visit(*given, windows, OBJECTIVE, rates, precision)[1],
         lambda: local_visits.forward_visit(*given, windows, layer.tile, rows, precision)[:1, :1],
     )
 
 
-def _dense_work(
-    library: Library,
-    state: State,
-    layer: LayerGeometry,
-    config: Config,
-    rates: tuple[Rates, ...],
-    leaf: int,
-) -> tuple[Work, Work]:
+def _dense_work(case: _Case) -> tuple[Work, Work]:
     """Some leaves of a dense layer: their training, and their share of a forward pass."""
-    del layer
-    rows, precision = config.batching.mini_batch, config.arithmetic.products
+    state, leaf, precision = case.state, case.leaf, case.precision
     width = state.weights.shape[3]
-    field = library.full((len(rates) * rows, 1, 1, width), 0.1, np.float32)
+    field = case.field(1, 1, width)
     leaves = dense_visits.Leaves(0, width // leaf, width // leaf, leaf)
     inputs = dense_visits.Inputs(as_pieces(field), 0, SCALE)
 
     def train() -> Any:
-        given = (state, field, SCALE, leaf, OBJECTIVE, rates, precision)
+        given = (state, field, SCALE, leaf, OBJECTIVE, case.rates, precision)
         return dense_visits.train_dense_visit(*given)[1]
 
     def forward() -> Any:
-        sums = dense_visits.forward_sums(state, inputs, leaves, rows, precision)
+        sums = dense_visits.forward_sums(state, inputs, leaves, case.rows, precision)
         return dense_visits.total_of([sums], leaves.total)[:1]
 
     return train, forward
